@@ -1,0 +1,42 @@
+# `make` lists the targets. Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+export SQLX_OFFLINE ?= true
+CARGO ?= cargo
+
+.PHONY: help
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+.PHONY: setup
+setup: ## install what is missing (compiler, PostgreSQL, Postfix, strace): the one step that uses root or sudo
+	@scripts/setup.sh
+
+.PHONY: build
+build: ## build every binary
+	@scripts/setup.sh demo
+	$(CARGO) build --workspace --locked
+
+.PHONY: demo
+demo: build ## archive real mail, find it, prove it, catch a tamper (MAIL=path: your mbox, Maildir or EML folder)
+	@MAIL="$(MAIL)" scripts/demo.sh
+
+.PHONY: lint
+lint: setup ## formatting, clippy, licences and forbidden edges
+	@scripts/lint.sh
+
+.PHONY: test
+test: setup ## the test-suite: starts its own PostgreSQL; Postfix tests need root
+	@scripts/test.sh
+
+.PHONY: corpus
+corpus: ## fetch the public SpamAssassin mail set (6,046 mails, CC0) into .cache/
+	@scripts/corpus.sh
+
+.PHONY: test-full
+test-full: setup corpus ## all 6,046 real mails through SMTP and import
+	OPENARCHIVE_CORPUS_MAILS=all $(CARGO) test --workspace --locked --test end_to_end -- --nocapture real_mail
+
+.PHONY: gen
+gen: setup ## regenerate gRPC code, OpenAPI and checked-query data
+	@scripts/gen.sh

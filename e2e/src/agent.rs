@@ -1,0 +1,154 @@
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::{Archive, Ctl, archive::run, eventually, program};
+
+/// How the agent's one listener reads envelopes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeerMode {
+    Plain,
+    JrnPlus,
+}
+
+/// What differs between agents in tests.
+#[derive(Debug, Clone)]
+pub struct AgentOptions {
+    /// TENANT/NAME.
+    pub name: String,
+    pub mode: PeerMode,
+    /// As in the configuration file: `8GiB`.
+    pub high_water: String,
+    /// Port of the listener; 0: chosen at the first start and kept.
+    pub port: u16,
+}
+
+impl Default for AgentOptions {
+    fn default() -> Self {
+        Self { name: "default/mx1".into(), mode: PeerMode::Plain, high_water: "8GiB".into(), port: 0 }
+    }
+}
+
+/// `openarchive-edge run` as a process of its own, beside an [`Archive`].
+pub struct Agent {
+    pub options: AgentOptions,
+    folder: PathBuf,
+    process: Option<Child>,
+}
+
+impl Agent {
+    /// Adds an agent to the archive, without starting it.
+    pub fn add(archive: &Archive, options: AgentOptions) -> Self {
+        let folder = archive.scratch(&format!("agent-{}", options.name.replace('/', "-")));
+        let _ = fs::create_dir_all(&folder);
+        let identity = folder.join("identity");
+        let added = run(Command::new(program("openarchive"))
+            .args(["agent", "add", &options.name, "--data"])
+            .arg(archive.data())
+            .arg("--out")
+            .arg(&identity));
+        assert_eq!(added.code, 0, "{} {}", added.stdout, added.stderr);
+        let mut agent = Self { options, folder, process: None };
+        if agent.options.port == 0 {
+            agent.options.port = free_port();
+        }
+        agent.configure(archive);
+        agent
+    }
+
+    /// Adds and starts.
+    pub fn start_new(archive: &Archive, options: AgentOptions) -> Self {
+        let mut agent = Self::add(archive, options);
+        agent.start();
+        agent
+    }
+
+    /// Writes the configuration anew: the core's port may have changed with its restart.
+    pub fn configure(&self, archive: &Archive) {
+        let mode = match self.options.mode {
+            PeerMode::Plain => "plain",
+            PeerMode::JrnPlus => "jrn-plus",
+        };
+        let text = format!(
+            "dataDir: buffer\nhostname: localhost\ncore:\n  address: {core}\n  ca: identity/ca.pem\n  certificate: identity/agent.pem\n  key: identity/agent.key\n  logPolicy: identity/log.policy\nlisteners:\n  - name: journal\n    address: 127.0.0.1\n    port: {port}\n    startTLS: {{required: false}}\n    peers:\n      - cidrs: [127.0.0.0/8]\n        journalMode: {mode}\nbuffer:\n  highWater: {high_water}\n",
+            core = archive.ingest(),
+            port = self.options.port,
+            high_water = self.options.high_water,
+        );
+        assert!(fs::write(self.config(), text).is_ok(), "cannot write the agent's configuration");
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.folder.join("agent.yaml")
+    }
+
+    pub fn smtp(&self) -> String {
+        format!("127.0.0.1:{}", self.options.port)
+    }
+
+    pub fn start(&mut self) {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.folder.join("agent.log"));
+        let mut command = Command::new(program("openarchive-edge"));
+        command.args(["run", "--config"]).arg(self.config()).stdin(Stdio::null()).stdout(Stdio::null());
+        if let Ok(log) = log {
+            command.stderr(log);
+        }
+        self.process = command.spawn().ok();
+        eventually("the agent listens", 30, || std::net::TcpStream::connect(self.smtp()).ok());
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().map_or(0, Child::id)
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        if let Some(pid) = Pid::from_raw(self.pid().cast_signed()) {
+            let _ = kill_process(pid, signal);
+        }
+        if let Some(mut process) = self.process.take() {
+            let _ = process.wait();
+        }
+    }
+
+    pub fn kill(&mut self) {
+        self.signal(Signal::KILL);
+    }
+
+    pub fn terminate(&mut self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Runs an `openarchive-edge` command with this agent's configuration.
+    pub fn command(&self, arguments: &[&str]) -> Ctl {
+        run(Command::new(program("openarchive-edge")).args(arguments).arg("--config").arg(self.config()))
+    }
+
+    pub fn status(&self) -> Value {
+        self.command(&["status", "-o", "json"]).json()
+    }
+
+    /// Waits until nothing is left in the buffer: everything was proven and pruned.
+    pub fn wait_drained(&self, seconds: u64) {
+        eventually("the agent's buffer is empty", seconds, || {
+            (self.status().get("bufferedMessages")?.as_u64()? == 0).then_some(())
+        });
+    }
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|l| l.local_addr())
+        .map_or(0, |address| address.port())
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

@@ -1,0 +1,13 @@
+//! The archive as processes, from SMTP to proof. Every test has its own data folder, database and ports.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod agents;
+mod audit;
+mod crash;
+mod first_day;
+mod import;
+mod jobs;
+mod postfix;
+mod real_mail;
+mod rebuild;
+mod search;

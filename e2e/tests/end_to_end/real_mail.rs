@@ -1,0 +1,109 @@
+//! The public SpamAssassin set: through SMTP (converted to CRLF) and through import (as it is).
+//! `OPENARCHIVE_CORPUS_MAILS=all` takes all 6,046; by default a seeded 600.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use openarchive_domain::Digest;
+use openarchive_e2e::{Agent, AgentOptions, Archive, skip};
+use openarchive_testkit::{
+    mailbox::{self, to_crlf},
+    sample_mail::Numbers,
+    smtp_client::SmtpClient,
+};
+
+const SAMPLE_MAILS: usize = 600;
+
+fn corpus() -> Option<Vec<Vec<u8>>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/spam-assassin/package/data");
+    if !folder.is_dir() {
+        return None;
+    }
+    let mut mails = Vec::new();
+    let mut names: Vec<PathBuf> =
+        fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_dir()).collect();
+    names.sort();
+    for name in names {
+        let mut files: Vec<PathBuf> = fs::read_dir(&name)
+            .unwrap()
+            .map(|e| e.unwrap().path())
+            .filter(|p| p.extension().is_some_and(|e| e == "txt"))
+            .collect();
+        files.sort();
+        mails.extend(files.iter().map(|file| fs::read(file).unwrap()));
+    }
+    assert_eq!(mails.len(), 6_046, "the corpus is whole");
+    if std::env::var("OPENARCHIVE_CORPUS_MAILS").is_ok_and(|v| v == "all") {
+        return Some(mails);
+    }
+    let mut numbers = Numbers::seeded(600);
+    let chosen: BTreeSet<usize> = (0..).map(|_| numbers.below(mails.len())).take(SAMPLE_MAILS).collect();
+    Some(mails.into_iter().enumerate().filter(|(n, _)| chosen.contains(n)).map(|(_, mail)| mail).collect())
+}
+
+#[test]
+fn real_mail_comes_out_with_the_sha256_it_went_in_with() {
+    let Some(mails) = corpus() else {
+        skip("no mail corpus: `make corpus` fetches it (npm)");
+        return;
+    };
+    let archive = Archive::all();
+    let mut agent = Agent::start_new(&archive, AgentOptions::default());
+
+    let mut client = SmtpClient::connect(&agent.smtp()).unwrap();
+    let mut expected: BTreeMap<Digest, Vec<u8>> = BTreeMap::new();
+    for mail in &mails {
+        let mail = to_crlf(mail);
+        let reply = client.send("corpus@example.org", &["archive@example.org".into()], &mail).unwrap();
+        assert_eq!(reply.code, 250, "{reply:?}");
+        expected.insert(Digest::of(&mail), mail);
+    }
+    agent.wait_drained(600);
+    let through_smtp = expected.len() as u64;
+    archive.wait_searchable(through_smtp, 600);
+
+    // As they are: a copy with LF is another message (evidence.md section 1).
+    let folder = archive.scratch("corpus");
+    fs::create_dir(&folder).unwrap();
+    for (n, mail) in mails.iter().enumerate() {
+        fs::write(folder.join(format!("{n:05}.eml")), mail).unwrap();
+        expected.insert(Digest::of(mail), mail.clone());
+    }
+    agent.terminate();
+    let imported = agent.command(&["import", folder.to_str().unwrap()]);
+    assert_eq!(imported.code, 0, "{imported:?}");
+    agent.start();
+    agent.wait_drained(600);
+    archive.wait_searchable(expected.len() as u64, 600);
+
+    // A second run stores no new content and adds observations only.
+    let stored_before = uploaded(&agent);
+    agent.terminate();
+    let again = agent.command(&["import", folder.to_str().unwrap()]);
+    assert_eq!(again.code, 0, "{again:?}");
+    agent.start();
+    agent.wait_drained(600);
+    assert_eq!(archive.count("*"), expected.len() as u64);
+    assert_eq!(uploaded(&agent), 0, "nothing is uploaded again (before: {stored_before})");
+    let rows = archive.ctl(&["completeness", "-o", "json"]).json();
+    let row = &rows["rows"][0];
+    assert_eq!(row["stored"].as_u64(), Some(expected.len() as u64), "{row}");
+    assert_eq!(row["gaps"].as_array().map(Vec::len), Some(0), "{row}");
+
+    for (digest, bytes) in &expected {
+        let to = archive.scratch("one.eml");
+        let got = archive.ctl(&["message", "get", &digest.to_string(), "-o", to.to_str().unwrap()]);
+        assert_eq!(got.code, 0, "{digest}: {got:?}");
+        assert_eq!(&fs::read(&to).unwrap(), bytes, "{digest}");
+    }
+    eprintln!("real mail: {} mails, {} messages, byte-exact", mails.len(), expected.len());
+    // mailbox::read is how the demo reads the same folder.
+    assert_eq!(mailbox::read(&folder).unwrap().len(), mails.len());
+}
+
+fn uploaded(agent: &Agent) -> u64 {
+    agent.status()["sync"]["uploadedBytes"].as_u64().unwrap_or_default()
+}

@@ -1,0 +1,156 @@
+//! 200 generated queries against an independent scan; paging while mail arrives.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use openarchive_domain::Digest;
+use openarchive_e2e::Archive;
+use openarchive_index::{Address, Document, query::Query, scan::matches};
+use openarchive_mail::text::{Address as MailAddress, extract};
+use openarchive_testkit::sample_mail::{Numbers, SampleMail, sample_mail};
+
+use crate::first_day::send_all;
+
+const WORDS: [&str; 16] = [
+    "report",
+    "invoice",
+    "turbine",
+    "zeppelin",
+    "vertrag",
+    "monat*",
+    "zwölf",
+    "räksmörgås",
+    "grüße",
+    "meeting",
+    "boxes",
+    "reykjavík",
+    "お世話になっております",
+    "請求書",
+    "folder",
+    "lawyer",
+];
+const CLAUSES: [&str; 14] = [
+    "from:alice",
+    "from:example.org",
+    "to:bob@example.org",
+    "participant:hanako",
+    "subject:report",
+    "subject:\"contract draft\"",
+    "attachment:logo",
+    "attachment:übersicht*",
+    "has:attachment",
+    "date:2023-11-15",
+    "after:2023-11-16",
+    "before:2023-11-17",
+    "\"end of the month\"",
+    "bcc:doerte",
+];
+
+fn generated(numbers: &mut Numbers, depth: usize) -> String {
+    match numbers.below(if depth == 0 { 2 } else { 6 }) {
+        0 => numbers.pick(&WORDS).to_owned(),
+        1 => numbers.pick(&CLAUSES).to_owned(),
+        2 => format!("({} OR {})", generated(numbers, depth - 1), generated(numbers, depth - 1)),
+        3 => format!("{} AND {}", generated(numbers, depth - 1), generated(numbers, depth - 1)),
+        4 => format!("NOT {}", generated(numbers, 0)),
+        _ => format!("{} {}", generated(numbers, depth - 1), generated(numbers, 0)),
+    }
+}
+
+/// What the worker gives the index, made here from the mail alone.
+fn document(mail: &SampleMail) -> Document {
+    let text = extract(&mail.bytes);
+    let addresses = |list: &[MailAddress]| {
+        list.iter().map(|a| Address { name: a.name.clone(), address: a.address.clone() }).collect()
+    };
+    let mut document = Document::new("default".parse().unwrap(), Digest::of(&mail.bytes));
+    document.from = addresses(&text.from);
+    document.to = addresses(&text.to);
+    document.cc = addresses(&text.cc);
+    document.bcc = addresses(&text.bcc);
+    document
+        .bcc
+        .extend(mail.to.iter().map(|address| Address { name: String::new(), address: address.clone() }));
+    document.subject = text.subject;
+    document.body = text.body;
+    document.has_attachment = !text.attachments.is_empty();
+    document.attachments = text.attachments;
+    document.date = text.date;
+    document.partly_indexed = text.partly_indexed;
+    document
+}
+
+#[test]
+fn two_hundred_generated_queries_agree_with_a_scan_over_the_same_mail() {
+    let archive = Archive::dev();
+    let mails = sample_mail(51, 150);
+    send_all(&archive.smtp(), &archive.authority(), &mails);
+    archive.wait_searchable(150, 60);
+    let documents: BTreeMap<String, Document> =
+        mails.iter().map(|mail| (Digest::of(&mail.bytes).to_string(), document(mail))).collect();
+
+    let mut numbers = Numbers::seeded(200);
+    let mut answered = 0;
+    for n in 0..200 {
+        let text = generated(&mut numbers, 2);
+        let query = Query::parse(&text).unwrap();
+        let expected: BTreeSet<String> = documents
+            .iter()
+            .filter(|(_, document)| matches(document, &query))
+            .map(|(id, _)| id.clone())
+            .collect();
+        let answer = archive.ctl(&["search", &text, "--all", "-o", "json"]);
+        assert_eq!(answer.code, 0, "query {n} {text:?}: {answer:?}");
+        let answer = answer.json();
+        let found: BTreeSet<String> = answer["results"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|hit| hit["id"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(found, expected, "query {n}: {text}");
+        assert_eq!(answer["total"].as_u64().unwrap(), expected.len() as u64, "query {n}: {text}");
+        answered += usize::from(!expected.is_empty());
+    }
+    assert!(answered > 60, "the queries are not empty talk: {answered} found something");
+}
+
+#[test]
+fn paging_through_two_thousand_hits_while_mail_arrives_shows_each_hit_once() {
+    let archive = Archive::dev();
+    let mails = sample_mail(61, 2_000);
+    send_all(&archive.smtp(), &archive.authority(), &mails);
+    archive.wait_searchable(2_000, 240);
+
+    let (smtp, roots) = (archive.smtp(), archive.authority());
+    let arriving = std::thread::spawn(move || send_all(&smtp, &roots, &sample_mail(62, 200)));
+    let mut seen = BTreeSet::new();
+    let mut cursor = String::new();
+    let mut total = None;
+    let mut pages = 0;
+    loop {
+        let mut arguments = vec!["search", "*", "--limit", "100", "-o", "json"];
+        if !cursor.is_empty() {
+            arguments.extend(["--cursor", &cursor]);
+        }
+        let page = archive.ctl(&arguments);
+        assert_eq!(page.code, 0, "{page:?}");
+        let page = page.json();
+        let count = page["total"].as_u64().unwrap();
+        assert_eq!(*total.get_or_insert(count), count, "the total stands still while paging");
+        for hit in page["results"].as_array().unwrap() {
+            let id = hit["id"].as_str().unwrap().to_owned();
+            assert!(seen.insert(id), "a hit was shown twice");
+        }
+        pages += 1;
+        cursor = page["next_cursor"].as_str().unwrap_or_default().to_owned();
+        if cursor.is_empty() {
+            break;
+        }
+    }
+    arriving.join().unwrap();
+    assert_eq!(seen.len() as u64, total.unwrap());
+    assert!(pages >= 20);
+    let missing = mails.iter().filter(|mail| !seen.contains(&Digest::of(&mail.bytes).to_string())).count();
+    assert_eq!(missing, 0, "every mail that was there at the first page is shown");
+    archive.wait_searchable(2_200, 120);
+}

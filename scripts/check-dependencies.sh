@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Forbidden edges between crates, banned crates, licences. cargo-deny reads the same rules from deny.toml where it is
+# installed; this script needs only cargo, so that a bare machine checks them too.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+failed=0
+fail() { echo "dependencies: $1" >&2; failed=1; }
+
+# Every target and feature of the lock file, so that nothing hides behind a platform.
+tree() { cargo tree --workspace --locked --edges normal,build --target all --prefix none --format '{p}' "$@" 2>/dev/null | sort -u; }
+tree | grep -qE '^ring v' && fail 'ring is in the tree: rustls runs on aws-lc-rs'
+
+# only CRATES may depend on LIBRARY directly
+only() {
+  local library=$1; shift
+  local users
+  users=$(cargo metadata --format-version 1 --no-deps --locked |
+    python3 -c 'import json,sys
+library=sys.argv[1]
+for p in json.load(sys.stdin)["packages"]:
+    if any(d["name"]==library and d["kind"]!="dev" for d in p["dependencies"]): print(p["name"].removeprefix("openarchive-"))' "$library")
+  for user in $users; do
+    case " $* " in *" $user "*) ;; *) fail "$user must not depend on $library (allowed: $*)" ;; esac
+  done
+}
+only sqlx ingest storage trust gateway worker schema openarchive
+only tantivy index
+only elasticsearch index
+only aws-sdk-s3 objects
+only rusqlite edge
+only kube controller
+only tokio proto rpc objects schema storage trust ingest index worker gateway edge openarchive archivectl
+if command -v python3 >/dev/null 2>&1; then :; else fail 'python3 is needed for this check'; fi
+
+licences=$(cargo metadata --format-version 1 --locked | python3 -c 'import json,sys
+bad=[]
+for p in json.load(sys.stdin)["packages"]:
+    licence=(p["license"] or "")
+    choices=licence.replace("/", " OR ").split(" OR ")
+    if not licence and not p["license_file"]: bad.append((p["name"],"no licence"))
+    elif licence and all("GPL" in c and "LGPL" not in c for c in choices): bad.append((p["name"],licence))
+for name,licence in bad: print(name,licence)')
+[ -z "$licences" ] || fail "licences that may not be in the tree: $licences"
+
+if command -v cargo-deny >/dev/null 2>&1; then
+  cargo deny --all-features check bans licenses sources || failed=1
+else
+  echo "dependencies: cargo-deny is not installed; the rules above were checked with cargo alone"
+fi
+exit $failed

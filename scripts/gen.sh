@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Regenerates what is generated and committed: gRPC code, OpenAPI, checked-query data (.sqlx).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+echo "gen: gRPC code"
+OPENARCHIVE_WRITE_GENERATED=1 cargo test -q -p openarchive-proto --test generated
+echo "gen: checked queries"
+scripts/with-database.sh scripts/gen-queries.sh
+echo "gen: OpenAPI"
+OPENARCHIVE_WRITE_GENERATED=1 SQLX_OFFLINE=true cargo test -q -p openarchive-gateway openapi
+echo "gen: done"

@@ -1,0 +1,133 @@
+//! The gateway's answers, as far as tables show them. `-o json` shows them as they came.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::failure::Failure;
+
+/// Reads an answer; a field that is missing means another version of the gateway.
+pub(crate) fn read<'a, T: Deserialize<'a>>(answer: &'a Value) -> Result<T, Failure> {
+    T::deserialize(answer).map_err(|error| {
+        Failure::other(format!(
+            "the archive's answer is not understood ({error}): are both of the same version?"
+        ))
+    })
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct SearchPage {
+    pub(crate) total: u64,
+    pub(crate) results: Vec<SearchResult>,
+    pub(crate) next_cursor: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct SearchResult {
+    pub(crate) id: String,
+    pub(crate) subject: String,
+    pub(crate) from: String,
+    pub(crate) date: Option<String>,
+    pub(crate) length: u64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Message {
+    pub(crate) id: String,
+    pub(crate) length: u64,
+    pub(crate) class: String,
+    pub(crate) flags: Vec<String>,
+    pub(crate) archived_at: String,
+    pub(crate) observations: Vec<Observation>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Observation {
+    pub(crate) agent: String,
+    pub(crate) seq: u64,
+    pub(crate) state: String,
+    pub(crate) envelope: Envelope,
+    pub(crate) occurred_at: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Envelope {
+    pub(crate) from: String,
+    pub(crate) to: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Completeness {
+    pub(crate) rows: Vec<CompletenessRow>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct CompletenessRow {
+    pub(crate) agent: String,
+    pub(crate) instance: String,
+    pub(crate) agent_epoch: String,
+    pub(crate) first_seq: u64,
+    pub(crate) last_seq: u64,
+    pub(crate) stored: u64,
+    pub(crate) duplicate: u64,
+    pub(crate) quarantined: u64,
+    pub(crate) pending: u64,
+    pub(crate) gaps: Vec<Gap>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Gap {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Audit {
+    pub(crate) leaves: Vec<AuditEntry>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct AuditEntry {
+    pub(crate) index: u64,
+    pub(crate) kind: Option<String>,
+    pub(crate) time: Option<String>,
+    pub(crate) action: Option<String>,
+    pub(crate) actor: Option<String>,
+    pub(crate) request: Option<String>,
+    pub(crate) object: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Agents {
+    pub(crate) agents: Vec<Agent>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Agent {
+    #[serde(rename = "agent")]
+    pub(crate) name: String,
+    pub(crate) instance: String,
+    pub(crate) highest_seq: u64,
+    pub(crate) announced_seq: u64,
+    pub(crate) buffered_messages: u64,
+    pub(crate) last_seen: String,
+    pub(crate) version: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Jobs {
+    #[serde(rename = "jobs")]
+    pub(crate) listed: Vec<Job>,
+    pub(crate) ready: u64,
+    pub(crate) running: u64,
+    pub(crate) dead: u64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Job {
+    pub(crate) id: i64,
+    pub(crate) kind: String,
+    pub(crate) state: String,
+    pub(crate) attempts: u32,
+    pub(crate) last_error: String,
+    pub(crate) run_at: String,
+}

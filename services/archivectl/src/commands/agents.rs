@@ -1,0 +1,50 @@
+use crate::{
+    answers::{self, Agent, Agents},
+    api::Api,
+    arguments::ListArguments,
+    failure::Failure,
+    output,
+    table::table,
+};
+
+pub(crate) fn run(api: &Api, arguments: ListArguments) -> Result<(), Failure> {
+    let answer = api.get("/api/v1/agents/", &[])?;
+    let found: Agents = answers::read(&answer)?;
+    output::answer(&answer, arguments.format, || Ok(rows(&found.agents)))
+}
+
+fn rows(agents: &[Agent]) -> String {
+    let rows = agents.iter().map(|agent| {
+        [
+            agent.name.clone(),
+            agent.instance.clone(),
+            agent.highest_seq.to_string(),
+            agent.announced_seq.to_string(),
+            agent.buffered_messages.to_string(),
+            agent.last_seen.clone(),
+            agent.version.clone(),
+        ]
+    });
+    table(["AGENT", "INSTANCE", "ARCHIVED", "ANNOUNCED", "BUFFERED", "LAST SEEN", "VERSION"], rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_agent_is_a_line() {
+        let answer = json!({ "agents": [{
+            "agent": "mx1", "instance": "018bcfe5-687b-7fff-bfff-ffffffffffff", "agent_epoch": "7",
+            "highest_seq": 60, "announced_seq": 61, "buffered_messages": 1,
+            "last_seen": "2024-03-01T08:00:00.000Z", "version": "0.1.0",
+        }] });
+        let found: Agents = answers::read(&answer).unwrap();
+        insta::assert_snapshot!(rows(&found.agents), @r"
+        AGENT  INSTANCE                              ARCHIVED  ANNOUNCED  BUFFERED  LAST SEEN                 VERSION
+        mx1    018bcfe5-687b-7fff-bfff-ffffffffffff  60        61         1         2024-03-01T08:00:00.000Z  0.1.0
+        ");
+    }
+}

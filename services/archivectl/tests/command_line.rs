@@ -1,0 +1,141 @@
+//! What the built program answers without an archive: exit codes, complaints, offline verification.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+fn archivectl(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_archivectl"));
+    for name in ["OPENARCHIVE_DATA", "OPENARCHIVE_URL", "OPENARCHIVE_TOKEN_FILE", "OPENARCHIVE_CA"] {
+        command.env_remove(name);
+    }
+    let output = command.args(arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../ledger/fixtures").join(name)
+}
+
+/// Exit code, and that each of `words` stands in the output or the complaint.
+fn check(arguments: &[&str], expected: i32, words: &[&str]) {
+    let (code, stdout, stderr) = archivectl(arguments);
+    let said = [stdout, stderr].concat();
+    assert_eq!(code, Some(expected), "{arguments:?}: {said}");
+    for word in words {
+        assert!(said.contains(word), "{arguments:?}: {word:?} is not in {said}");
+    }
+    assert!(!said.contains('\x1b'), "no colour but on a terminal: {said:?}");
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn usage_is_2_anything_else_that_fails_is_1_and_a_proof_that_does_not_hold_is_3() {
+    assert_eq!(archivectl(&["--no-such-flag"]).0, Some(2));
+    assert_eq!(archivectl(&["search"]).0, Some(2));
+    assert_eq!(archivectl(&["--help"]).0, Some(0));
+
+    let (code, _, stderr) = archivectl(&["search", "x"]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("--data"), "it says what to do: {stderr}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    fs::write(path("mail.eml"), "Subject: x\r\n\r\n").unwrap();
+    fs::write(path("no.tlog-proof"), "this is no proof\n").unwrap();
+    let (code, stdout, _) = archivectl(&["verify", &path("mail.eml"), "--proof", &path("no.tlog-proof")]);
+    assert_eq!(code, Some(3), "{stdout}");
+    let (code, _, stderr) = archivectl(&["verify", &path("absent.eml"), "--proof", &path("no.tlog-proof")]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("absent.eml"), "{stderr}");
+}
+
+#[test]
+fn an_archive_that_is_not_running_is_said_so_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, _, stderr) = archivectl(&["--data", folder.path().to_str().unwrap(), "jobs", "list"]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("is the archive running"), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+}
+
+#[test]
+fn verify_exits_with_what_it_found() {
+    let (mail, proof, policy) =
+        (fixture("message.eml"), fixture("receipt.tlog-proof"), fixture("trust.policy"));
+    let (mail, proof, policy) = (path(&mail), path(&proof), path(&policy));
+    check(&["verify", mail, "--proof", proof, "--policy", policy], 0, &["verified\n", "tree of"]);
+    check(
+        &["verify", mail, "--proof", proof],
+        4,
+        &["consistent but not anchored", "no signature was checked"],
+    );
+    check(&["verify", policy, "--proof", proof, "--policy", policy], 3, &["failed", "SHA-256 differs"]);
+    check(&["verify", mail, "--proof", policy, "--policy", policy], 3, &["The proof cannot be read"]);
+    check(&["verify", "/no/such.eml", "--proof", proof], 1, &["error: cannot read /no/such.eml"]);
+    check(&["verify", mail, "--proof", "/no/such.proof"], 1, &["error: cannot read /no/such.proof"]);
+    check(&["verify", mail], 2, &["--proof <FILE>"]);
+}
+
+#[test]
+fn verify_says_the_same_to_programs() {
+    let (mail, proof, policy) =
+        (fixture("message.eml"), fixture("receipt.tlog-proof"), fixture("trust.policy"));
+    let (_, stdout, _) = archivectl(&[
+        "verify",
+        path(&mail),
+        "--proof",
+        path(&proof),
+        "--policy",
+        path(&policy),
+        "-o",
+        "json",
+    ]);
+    let report: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((&report["outcome"], &report["exit_code"]), (&"verified".into(), &0.into()));
+    let (code, stdout, _) = archivectl(&["verify", path(&policy), "--proof", path(&proof), "-o", "json"]);
+    let report: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((&report["exit_code"], code), (&3.into(), Some(3)));
+    assert_eq!(report["findings"][0]["code"], "message_differs");
+}
+
+#[test]
+fn what_is_missing_on_the_command_line_is_a_usage_error() {
+    check(&[], 2, &["Usage: archivectl"]);
+    check(&["search"], 2, &["<QUERY>"]);
+    check(&["message", "get", "nonsense"], 2, &["64 hex digits"]);
+    check(&["jobs", "list", "--state", "lost"], 2, &["possible values"]);
+}
+
+#[test]
+fn help_documents_the_exit_codes() {
+    check(&["--help"], 0, &["Exit codes:", "3  verification failed", "4  consistent but not anchored"]);
+}
+
+#[test]
+fn an_archive_that_is_not_there_is_an_error_with_what_to_do() {
+    check(&["search", "x"], 1, &["--url URL", "--data DIR"]);
+    check(&["search", "x", "--url", "https://localhost:1"], 1, &["--token-file"]);
+    check(&["import", "x.mbox"], 1, &["which agent?"]);
+    let folder = tempfile::tempdir().unwrap();
+    check(&["agents", "--data", path(folder.path())], 1, &["openarchive dev --data"]);
+    let token = folder.path().join("token");
+    fs::write(&token, "oa_x").unwrap();
+    // A port that was free a moment ago.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = format!("http://127.0.0.1:{port}");
+    check(
+        &["agents", "--url", &url, "--token-file", path(&token)],
+        1,
+        &["cannot reach the archive", "is it running"],
+    );
+    check(&["agents", "--url", "http://a.test", "--token-file", path(&token)], 1, &["use https"]);
+}

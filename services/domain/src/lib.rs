@@ -1,0 +1,30 @@
+//! The words that every part of the archive shares: digests, names, sequence numbers, time.
+//!
+//! Architecture invariant: no I/O and no async here. The only things read from outside are the
+//! system clock and the system's randomness, each in one named place.
+
+mod class;
+mod digest;
+mod names;
+pub mod random;
+mod time;
+
+pub use class::{Erasure, KeepFor, RetentionClass, StartFrom};
+pub use digest::{Digest, DigestHasher};
+pub use names::{AgentName, AgentRef, NAME_BYTES_MAX, Seat, Tenant};
+pub use time::{Clock, FixedClock, SystemClock, Timestamp};
+
+/// A value that does not have the form its type demands. `Display` says what was found and what is expected.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} {found:?} is not valid: {expected}")]
+pub struct ParseError {
+    pub what: &'static str,
+    pub found: String,
+    pub expected: &'static str,
+}
+
+impl ParseError {
+    pub fn new(what: &'static str, found: impl Into<String>, expected: &'static str) -> Self {
+        Self { what, found: found.into(), expected }
+    }
+}

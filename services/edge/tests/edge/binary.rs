@@ -1,0 +1,138 @@
+//! The real program in a process of its own.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use crate::client::HOSTNAME;
+
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_openarchive-edge");
+
+pub(crate) struct Binary {
+    child: Child,
+    pub(crate) address: SocketAddr,
+}
+
+pub(crate) fn write_config(folder: &Path) -> PathBuf {
+    let path = folder.join("edge.yaml");
+    let text = format!(
+        "dataDir: data\nhostname: {HOSTNAME}\nlisteners:\n  - name: journal\n    address: 127.0.0.1\n    port: 0\n    \
+         peers:\n      - {{cidrs: [127.0.0.0/8], journalMode: plain}}\n"
+    );
+    fs::write(&path, text).unwrap();
+    path
+}
+
+impl Binary {
+    /// Waits until it listens.
+    pub(crate) fn start(folder: &Path) -> Self {
+        Self::start_as(Command::new(PROGRAM), folder)
+    }
+
+    /// `command` is the program or something that runs it.
+    pub(crate) fn start_as(mut command: Command, folder: &Path) -> Self {
+        let mut child = command
+            .args(["run", "--config"])
+            .arg(write_config(folder))
+            .stdout(Stdio::piped())
+            .stderr(fs::File::create(folder.join("edge.log")).unwrap())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let Some(address) = line.trim().strip_prefix("listening journal ") else {
+            panic!("the agent says {line:?}: {}", fs::read_to_string(folder.join("edge.log")).unwrap())
+        };
+        Self { child, address: address.parse().unwrap() }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM to the process `pid`; waits until the child is gone.
+    pub(crate) fn terminate(mut self, pid: u32) {
+        let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        assert!(self.child.wait().unwrap().success());
+    }
+
+    /// A figure in KiB from /proc/PID/status.
+    pub(crate) fn memory_kib(&self, key: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(key)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Binary {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until `condition` gives something.
+pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(found) = condition() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited 30 s for {what}");
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn status_shows_what_is_buffered_and_the_program_stops_on_sigterm() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = write_config(folder.path());
+    let status = |output: &str| {
+        let arguments = ["status", "-o", output, "--config"];
+        let output = Command::new(PROGRAM).args(arguments).arg(&config).output().unwrap();
+        (
+            output.status.success(),
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let (success, _, error) = status("text");
+    assert!(!success && error.contains("no agent has run on"), "{error}");
+
+    let edge = Binary::start(folder.path());
+    let mut client = crate::client::Client::ready(edge.address);
+    assert_eq!(client.mail(b"x\r\n"), "250 2.0.0 kept as 1\n");
+    let (success, text, error) = status("text");
+    assert!(success && text.contains("buffered         1 mails"), "{text} {error}");
+    let (_, json, _) = status("json");
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json["bufferedMessages"], &json["highestSeq"]), (&1.into(), &"1".into()));
+    assert_eq!(json["alarms"], serde_json::json!([]));
+    let pid = edge.pid();
+    edge.terminate(pid);
+    assert_eq!(client.reply(), "421 4.3.2 shutting down, try again later\n");
+    assert!(status("json").0, "it can be asked when the agent is down");
+}
+
+#[test]
+fn a_wrong_configuration_is_said_on_one_line_with_exit_code_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("edge.yaml");
+    fs::write(&path, "dataDir: data\nlisteners: []\n").unwrap();
+    let output = Command::new(PROGRAM).args(["run", "--config"]).arg(&path).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    let expected = format!("openarchive-edge: {}: listeners: there is none", path.display());
+    assert!(error.starts_with(&expected) && error.lines().count() == 1, "{error}");
+}

@@ -1,0 +1,12 @@
+//! The agent over real sockets, in this process and as the real program.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod agent;
+mod binary;
+mod client;
+mod disk_syncs;
+mod kill;
+mod limits;
+mod memory;
+mod protocol;

@@ -1,0 +1,259 @@
+//! A whole archive of its own for each test, and a client of its gateway.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::{Body, Bytes, to_bytes},
+    http::{HeaderMap, Request, StatusCode, header},
+};
+use openarchive_domain::{Digest, RetentionClass, SystemClock, Tenant};
+use openarchive_gateway::{Gateway, GatewayConfig};
+use openarchive_index::{IndexServer, engine};
+use openarchive_ingest::{Identity, Ingest, IngestConfig};
+use openarchive_mail::split_in_memory;
+use openarchive_objects::{LocalStore, ObjectStore};
+use openarchive_proto::ingest::v1::{
+    BlobRole, CommitItem, CommitMessagesRequest, Envelope, Offer, OfferPart, State, UploadBlobsRequest,
+    UploadHeader, agent_service_client::AgentServiceClient, commit_result::Outcome,
+    upload_blobs_request::Item,
+};
+use openarchive_rpc::{CHUNK_BYTES_MAX, in_process};
+use openarchive_storage::{Storage, StorageConfig, StorageParts};
+use openarchive_testkit::database::TestDatabase;
+use openarchive_trust::{CheckpointIntervals, Keys, Trust, TrustConfig};
+use openarchive_worker::{Worker, WorkerConfig};
+use serde_json::{Value, json};
+use sqlx::{PgPool, postgres::PgPoolOptions};
+use tempfile::TempDir;
+use tonic::transport::Server;
+use tower::ServiceExt as _;
+
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(30);
+const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+pub(crate) struct Archive {
+    pub(crate) pool: PgPool,
+    pub(crate) router: Router,
+    pub(crate) token: String,
+    /// Taken out to stop its sequencer.
+    pub(crate) trust: Option<Trust>,
+    ingest: Ingest,
+    _worker: Worker,
+    _storage: Storage,
+    // Dropped last: a failed test keeps the database.
+    _dir: TempDir,
+    _database: TestDatabase,
+}
+
+pub(crate) fn tenant(name: &str) -> Tenant {
+    name.parse().unwrap()
+}
+
+impl Archive {
+    pub(crate) async fn start() -> Self {
+        let database = TestDatabase::start();
+        let pool = PgPoolOptions::new().max_connections(24).connect(&database.url()).await.unwrap();
+        openarchive_schema::migrate(&pool).await.unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let objects = LocalStore::open(&dir.path().join("objects"), Arc::new(SystemClock)).unwrap();
+        let objects: ObjectStore = objects.into();
+        let keys = Keys::from_secrets([1; 32], [2; 32]);
+        let mut config = TrustConfig::new(pool.clone(), objects.clone(), keys, "archive.example", "test");
+        config.intervals = CheckpointIntervals::every(Duration::from_millis(30));
+        let trust = Trust::start(config).await.unwrap();
+        let trust_channel = in_process(Server::builder().add_service(trust.server()));
+        let storage = Storage::start(StorageConfig {
+            parts: StorageParts {
+                pool: pool.clone(),
+                key_objects: objects.clone(),
+                objects,
+                trust: trust_channel.clone(),
+            },
+            spool_dir: dir.path().join("spool"),
+            clock: Arc::new(SystemClock),
+            linger: Duration::from_millis(5),
+        });
+        let storage = storage.await.unwrap();
+        let ingest = Ingest::start(IngestConfig {
+            pool: pool.clone(),
+            storage: in_process(Server::builder().add_service(storage.server())),
+            trust: trust_channel.clone(),
+            tenants: vec![tenant("acme"), tenant("other")],
+            default_class: RetentionClass::DEFAULT,
+            clock: Arc::new(SystemClock),
+        });
+        let catalogue = in_process(Server::builder().add_service(ingest.catalogue_server()));
+        let generation = engine::Generation::from_bytes(openarchive_domain::random::bytes());
+        let engine = engine::Engine::open(&dir.path().join("index"), generation).await.unwrap();
+        let index = in_process(Server::builder().add_service(IndexServer::new(engine).into_service()));
+        let worker = Worker::start(WorkerConfig {
+            pool: pool.clone(),
+            catalogue: catalogue.clone(),
+            index: index.clone(),
+            tenants: vec!["acme".to_owned(), "other".to_owned()],
+            retry_after: Duration::from_millis(50),
+        });
+        let worker_channel = in_process(Server::builder().add_service(worker.server()));
+        let router = Gateway::router(GatewayConfig {
+            pool: pool.clone(),
+            catalogue,
+            index,
+            trust: trust_channel,
+            worker: worker_channel,
+            clock: Arc::new(SystemClock),
+        });
+        let token = Gateway::ensure_first_token(&pool, &tenant("acme"), &SystemClock).await.unwrap().unwrap();
+        Self {
+            pool,
+            router,
+            token,
+            trust: Some(trust),
+            ingest,
+            _worker: worker,
+            _storage: storage,
+            _dir: dir,
+            _database: database,
+        }
+    }
+
+    /// Archives mails for `acme` as agent `mx1` would, and waits until they are searchable.
+    pub(crate) async fn archive(&self, mails: &[&[u8]]) {
+        let server = self.ingest.agent_server(Identity::Fixed("acme/mx1".parse().unwrap()));
+        let mut agent = AgentServiceClient::new(in_process(Server::builder().add_service(server)));
+        let (mut uploads, mut items) = (Vec::new(), Vec::new());
+        for (seq, mail) in (1..).zip(mails) {
+            let (split, parts) = split_in_memory(mail);
+            let skeleton = split.skeleton.encode();
+            for part in parts.values() {
+                uploads.extend(upload(BlobRole::Part, part));
+            }
+            uploads.extend(upload(BlobRole::Skeleton, &skeleton));
+            let part = |(digest, part): (&Digest, &Vec<u8>)| OfferPart {
+                digest: raw(digest),
+                length: part.len() as u64,
+            };
+            let offer = Offer {
+                instance: vec![7; 16].into(),
+                agent_epoch: u64::MAX - 1,
+                seq,
+                message: raw(&split.message),
+                length: split.length,
+                skeleton: raw(&Digest::of(&skeleton)),
+                skeleton_length: skeleton.len() as u64,
+                parts: parts.iter().map(part).collect(),
+                envelope: Some(Envelope {
+                    from: "alice@example.org".into(),
+                    to: vec!["bob@example.org".into(), "hidden@example.org".into()],
+                    peer: "192.0.2.1".into(),
+                    mode: "plain".into(),
+                }),
+                occurred_at: "2024-05-01T10:00:00.000Z".into(),
+                state: State::Stored.into(),
+                reason: String::new(),
+                flags: Vec::new(),
+            };
+            items.push(CommitItem { offer: Some(offer), class: RetentionClass::DEFAULT.to_string() });
+        }
+        let _stored = agent.upload_blobs(futures::stream::iter(uploads)).await.unwrap();
+        let committed = agent.commit_messages(CommitMessagesRequest { items }).await.unwrap().into_inner();
+        for result in committed.results {
+            assert!(matches!(result.outcome, Some(Outcome::Receipt(_))), "{result:?}");
+        }
+        let all = mails.len() as u64;
+        let begun = tokio::time::Instant::now();
+        while self.post("/api/v1/search/emails/", &json!({ "query": "*" })).await.json()["total"] != all {
+            assert!(begun.elapsed() < WAIT_MAX, "mail does not become searchable");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.call(self.request("GET", path).body(Body::empty()).unwrap()).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        let request = self.request("POST", path).header(header::CONTENT_TYPE, "application/json");
+        self.call(request.body(Body::from(body.to_string())).unwrap()).await
+    }
+
+    pub(crate) fn request(&self, method: &str, path: &str) -> axum::http::request::Builder {
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
+    }
+
+    pub(crate) async fn call(&self, request: Request<Body>) -> Answer {
+        let (parts, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
+        let body = to_bytes(body, ANSWER_BYTES_MAX).await.unwrap();
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    /// Actions of all audit leaves of `acme` from this index on.
+    pub(crate) async fn actions(&self, from: i64) -> Vec<String> {
+        let rows = sqlx::query!(
+            "select body from trust.leaf join trust.log using (log_id)
+             where tenant = 'acme' and stream = 'audit' and leaf_index >= $1 order by leaf_index",
+            from
+        );
+        let rows = rows.fetch_all(&self.pool).await.unwrap();
+        let action = |body: Vec<u8>| serde_json::from_slice::<Value>(&body).unwrap()["action"].clone();
+        rows.into_iter().filter_map(|row| action(row.body).as_str().map(str::to_owned)).collect()
+    }
+
+    /// Leaves in the audit log of `acme`.
+    pub(crate) async fn audit_size(&self) -> i64 {
+        let sizes =
+            sqlx::query!("select next_index from trust.log where tenant = 'acme' and stream = 'audit'");
+        sizes.fetch_optional(&self.pool).await.unwrap().map_or(0, |row| row.next_index)
+    }
+}
+
+fn raw(digest: &Digest) -> Bytes {
+    digest.as_bytes().to_vec().into()
+}
+
+fn upload(role: BlobRole, bytes: &[u8]) -> Vec<UploadBlobsRequest> {
+    let header = UploadHeader {
+        class: RetentionClass::DEFAULT.to_string(),
+        role: role.into(),
+        digest: raw(&Digest::of(bytes)),
+        length: bytes.len() as u64,
+    };
+    let chunks = bytes.chunks(CHUNK_BYTES_MAX).map(|chunk| Item::Chunk(chunk.to_vec().into()));
+    std::iter::once(Item::Header(header))
+        .chain(chunks)
+        .map(|item| UploadBlobsRequest { item: Some(item) })
+        .collect()
+}
+
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
+    }
+
+    /// A problem document of this status and type, with nothing of an answer.
+    pub(crate) fn assert_problem(&self, status: u16, kind: &str) {
+        let body = self.json();
+        assert_eq!(self.status.as_u16(), status, "{self:?}");
+        assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
+        assert_eq!(body["type"], format!("tag:openarchive.dev,2026:problem/{kind}"), "{self:?}");
+        assert_eq!(body["request_id"], self.header("x-request-id"), "{self:?}");
+    }
+}

@@ -1,0 +1,7 @@
+//! The gateway in front of a whole archive: real PostgreSQL, trust, storage, ingest, index and worker.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod archive;
+mod connections;
+mod reads;
+mod refusals;

@@ -1,0 +1,8 @@
+//! The engine against the reference evaluation, over generated mail.
+
+#[cfg(test)]
+mod agree;
+#[cfg(test)]
+mod generate;
+#[cfg(test)]
+mod paging;

@@ -1,0 +1,125 @@
+//! The gRPC service that the core's other services call: parse, call, map.
+
+mod agents;
+mod completeness;
+mod messages;
+mod open;
+mod proof;
+
+use std::sync::Arc;
+
+use openarchive_domain::{Digest, Tenant};
+use openarchive_proto::ingest::v1::{
+    CompletenessRequest, CompletenessResponse, GetMessageRequest, GetMessageResponse, GetProofRequest,
+    GetProofResponse, ListAgentsRequest, ListAgentsResponse, ListMessagesRequest, ListMessagesResponse,
+    OpenMessageRequest, OpenMessageResponse, Scope, catalogue_service_server::CatalogueService, scope,
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use crate::{
+    core::Core,
+    failure::{Failure, FieldError},
+    offer::parse_digest,
+};
+
+/// Serves catalogue reads.
+#[derive(Debug)]
+pub struct CatalogueApi {
+    core: Arc<Core>,
+}
+
+impl CatalogueApi {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+}
+
+/// Proof that the caller said whose mail it may see; for now only everybody's.
+#[derive(Debug, Clone, Copy)]
+struct EveryMessage;
+
+fn parse_scope(scope: Option<&Scope>) -> Result<EveryMessage, FieldError> {
+    match scope.and_then(|scope| scope.kind.as_ref()) {
+        Some(scope::Kind::All(_)) => Ok(EveryMessage),
+        None => Err(FieldError::new("scope", "said: `all` is the only one for now")),
+    }
+}
+
+fn parse_tenant(tenant: &str) -> Result<Tenant, FieldError> {
+    tenant.parse().map_err(|_| FieldError::new("tenant", "the name of a tenant"))
+}
+
+/// Scope, tenant and message of a read.
+fn parse_message(
+    scope: Option<&Scope>,
+    tenant: &str,
+    message: &[u8],
+) -> Result<(Tenant, Digest), FieldError> {
+    parse_scope(scope)?;
+    Ok((parse_tenant(tenant)?, parse_digest(message, "message")?))
+}
+
+#[tonic::async_trait]
+impl CatalogueService for CatalogueApi {
+    type OpenMessageStream = ReceiverStream<Result<OpenMessageResponse, Status>>;
+
+    async fn get_message(
+        &self,
+        request: Request<GetMessageRequest>,
+    ) -> Result<Response<GetMessageResponse>, Status> {
+        let request = request.into_inner();
+        let (tenant, message) = parse_message(request.scope.as_ref(), &request.tenant, &request.message)
+            .map_err(Failure::from)?;
+        Ok(Response::new(messages::get(&self.core, &tenant, &message).await?))
+    }
+
+    async fn open_message(
+        &self,
+        request: Request<OpenMessageRequest>,
+    ) -> Result<Response<Self::OpenMessageStream>, Status> {
+        let request = request.into_inner();
+        let (tenant, message) = parse_message(request.scope.as_ref(), &request.tenant, &request.message)
+            .map_err(Failure::from)?;
+        Ok(Response::new(open::open(&self.core, tenant, message).await?))
+    }
+
+    async fn list_messages(
+        &self,
+        request: Request<ListMessagesRequest>,
+    ) -> Result<Response<ListMessagesResponse>, Status> {
+        let request = request.into_inner();
+        parse_scope(request.scope.as_ref()).map_err(Failure::from)?;
+        let tenant = parse_tenant(&request.tenant).map_err(Failure::from)?;
+        let messages = messages::list(&self.core, &tenant, request.after_ordinal, request.limit).await?;
+        Ok(Response::new(ListMessagesResponse { messages }))
+    }
+
+    async fn get_proof(
+        &self,
+        request: Request<GetProofRequest>,
+    ) -> Result<Response<GetProofResponse>, Status> {
+        let request = request.into_inner();
+        let (tenant, message) = parse_message(request.scope.as_ref(), &request.tenant, &request.message)
+            .map_err(Failure::from)?;
+        let proof = proof::prove(&self.core, &tenant, &message, request.observation).await?;
+        Ok(Response::new(GetProofResponse { proof }))
+    }
+
+    async fn list_agents(
+        &self,
+        request: Request<ListAgentsRequest>,
+    ) -> Result<Response<ListAgentsResponse>, Status> {
+        let tenant = parse_tenant(&request.into_inner().tenant).map_err(Failure::from)?;
+        Ok(Response::new(ListAgentsResponse { agents: agents::list(&self.core, &tenant).await? }))
+    }
+
+    async fn completeness(
+        &self,
+        request: Request<CompletenessRequest>,
+    ) -> Result<Response<CompletenessResponse>, Status> {
+        let request = request.into_inner();
+        let question = completeness::Question::parse(&request).map_err(Failure::from)?;
+        Ok(Response::new(CompletenessResponse { rows: completeness::answer(&self.core, &question).await? }))
+    }
+}

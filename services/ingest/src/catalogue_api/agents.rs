@@ -1,0 +1,40 @@
+use openarchive_domain::{Tenant, Timestamp};
+use openarchive_proto::ingest::v1::AgentSummary;
+
+use crate::{core::Core, failure::Failure, observation_rows::undecodable};
+
+/// Every number space that an agent has reported on or committed to.
+pub(super) async fn list(core: &Core, tenant: &Tenant) -> Result<Vec<AgentSummary>, Failure> {
+    let rows = sqlx::query!(
+        r#"with committed as (
+             select agent, instance, agent_epoch, max(seq) as highest_seq, max(recorded_at) as recorded_at
+             from ingest.observation where tenant = $1 group by agent, instance, agent_epoch
+           ), reported as (
+             select agent, instance, agent_epoch, announced_seq, buffered_messages, last_seen, version
+             from ingest.agent where tenant = $1
+           )
+           select agent as "agent!", instance as "instance!", agent_epoch::text as "agent_epoch!",
+             coalesce(highest_seq, 0) as "highest_seq!", coalesce(announced_seq, 0) as "announced_seq!",
+             coalesce(buffered_messages, 0) as "buffered_messages!",
+             greatest(last_seen, recorded_at) as "last_seen!", coalesce(version, '') as "version!"
+           from committed full join reported using (agent, instance, agent_epoch)
+           order by agent, instance, agent_epoch"#,
+        tenant.as_str()
+    )
+    .fetch_all(&core.pool)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(AgentSummary {
+                agent: row.agent,
+                instance: row.instance.into_bytes().to_vec().into(),
+                agent_epoch: row.agent_epoch.parse().map_err(undecodable)?,
+                highest_seq: row.highest_seq as u64,
+                announced_seq: row.announced_seq as u64,
+                buffered_messages: row.buffered_messages as u64,
+                last_seen: Timestamp::from_millis(row.last_seen).to_string(),
+                version: row.version,
+            })
+        })
+        .collect()
+}

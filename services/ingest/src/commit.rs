@@ -1,0 +1,235 @@
+//! Committing mail: what must hold before an observation is recorded, and in which order it becomes durable.
+//!
+//! seat free -> blobs there -> message rebuilt from storage and equal to the offer -> observation blob durable ->
+//! one transaction -> leaf durable -> receipt. A call may end between any two steps; the next call for the same seat
+//! runs the same path and ends in the same single observation. What an ended call leaves behind is at most an
+//! observation blob that nothing refers to.
+
+mod read_back;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use openarchive_domain::{AgentRef, Digest, RetentionClass, Tenant, random};
+use openarchive_ledger::commitment::Salt;
+
+use crate::{
+    blob_store::BlobName,
+    core::{Core, READ_BACKS_MAX},
+    failure::Failure,
+    observation_record::ObservationRecord,
+    observation_rows::{self, SeatKey},
+    offer::Offer,
+    receipts::receipts,
+    recording::{self, LeafIs, NewObservation, Recorded},
+};
+use read_back::{ReadBack, read_back};
+pub(crate) use read_back::{parts_of, rebuild_offered};
+
+/// One mail that an agent asks to commit.
+#[derive(Debug, Clone)]
+pub(crate) struct CommitItem {
+    pub(crate) offer: Offer,
+    /// As the answer to the offer said.
+    pub(crate) class: RetentionClass,
+}
+
+/// What became of one mail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Receipt(String),
+    Missing(MissingBlobs),
+    /// The blobs do not join to what was offered. Nothing was changed.
+    Mismatch(String),
+    /// Another mail stands at this seat. Nothing was changed.
+    SeatTaken,
+}
+
+/// Blobs of one mail that its class does not hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct MissingBlobs {
+    pub(crate) skeleton: bool,
+    pub(crate) parts: Vec<Digest>,
+}
+
+impl MissingBlobs {
+    pub(crate) fn is_none(&self) -> bool {
+        !self.skeleton && self.parts.is_empty()
+    }
+}
+
+/// Commits mails of one agent, whose seats all differ. Answers in their order. Every receipt answered is of an
+/// observation whose leaf is durable and in a published checkpoint. On an error some may have been recorded:
+/// repeating the call gives their receipts.
+pub(crate) async fn commit(
+    core: &Core,
+    agent: &AgentRef,
+    items: &[CommitItem],
+) -> Result<Vec<Outcome>, Failure> {
+    let mut call = Call { core, agent, items, outcomes: BTreeMap::new(), records: BTreeMap::new() };
+    let fresh = call.without_standing_seats().await?;
+    let fresh = call.with_all_blobs(fresh).await?;
+    let rebuilt = call.read_back(fresh).await?;
+    call.record(rebuilt).await?;
+    call.finish().await
+}
+
+struct Call<'c> {
+    core: &'c Core,
+    agent: &'c AgentRef,
+    items: &'c [CommitItem],
+    /// Of items that get no receipt, by position.
+    outcomes: BTreeMap<usize, Outcome>,
+    /// Recorded by this call.
+    records: BTreeMap<SeatKey, ObservationRecord>,
+}
+
+impl Call<'_> {
+    fn tenant(&self) -> &Tenant {
+        &self.agent.tenant
+    }
+
+    fn key(&self, item: &CommitItem) -> SeatKey {
+        (self.agent.name.clone(), item.offer.seat)
+    }
+
+    /// Positions of the items whose seat is free; those whose seat holds another mail are refused.
+    async fn without_standing_seats(&mut self) -> Result<Vec<usize>, Failure> {
+        let seats: Vec<SeatKey> = self.items.iter().map(|item| self.key(item)).collect();
+        let standing = observation_rows::at_seats(&self.core.pool, self.tenant(), &seats).await?;
+        let mut fresh = Vec::new();
+        for (position, (item, key)) in self.items.iter().zip(&seats).enumerate() {
+            match standing.get(key) {
+                None => fresh.push(position),
+                Some(row) if row.message == item.offer.message => {}
+                Some(_) => {
+                    self.outcomes.insert(position, Outcome::SeatTaken);
+                }
+            }
+        }
+        Ok(fresh)
+    }
+
+    async fn with_all_blobs(&mut self, fresh: Vec<usize>) -> Result<Vec<usize>, Failure> {
+        let offers: Vec<(RetentionClass, &Offer)> =
+            fresh.iter().map(|&position| (self.items[position].class, &self.items[position].offer)).collect();
+        let missing = missing_blobs(self.core, self.tenant(), &offers).await?;
+        let mut complete = Vec::new();
+        for (position, missing) in fresh.into_iter().zip(missing) {
+            if missing.is_none() {
+                complete.push(position);
+            } else {
+                self.outcomes.insert(position, Outcome::Missing(missing));
+            }
+        }
+        Ok(complete)
+    }
+
+    /// Rebuilds the messages; those that are what was offered become observations to be.
+    async fn read_back(&mut self, complete: Vec<usize>) -> Result<Vec<NewObservation>, Failure> {
+        let (core, tenant) = (self.core, self.tenant());
+        let reads: Vec<_> = complete
+            .into_iter()
+            .map(|position| {
+                let item = &self.items[position];
+                async move { Ok::<_, Failure>((position, read_back(core, tenant, item).await?)) }
+            })
+            .collect();
+        let read: Vec<(usize, ReadBack)> = stream::iter(reads).buffered(READ_BACKS_MAX).try_collect().await?;
+        let mut rebuilt = Vec::new();
+        for (position, outcome) in read {
+            let item = &self.items[position];
+            match outcome {
+                ReadBack::Rebuilt(entry) => {
+                    let record = ObservationRecord {
+                        agent: self.agent.clone(),
+                        offer: item.offer.clone(),
+                        class: item.class,
+                        recorded_at: core.clock.now(),
+                        salt: Salt::new(random::bytes()),
+                    };
+                    // The blob's name follows from its bytes, which are made when it is stored.
+                    let blob = Digest::of(&record.encode());
+                    rebuilt.push(NewObservation { record, blob, entry, leaf: LeafIs::ToAppend });
+                }
+                ReadBack::Refused(refusal) => {
+                    self.outcomes.insert(position, refusal);
+                }
+            }
+        }
+        Ok(rebuilt)
+    }
+
+    /// Observation blobs first, then the transaction: a recorded observation never lacks its blob.
+    async fn record(&mut self, rebuilt: Vec<NewObservation>) -> Result<(), Failure> {
+        if rebuilt.is_empty() {
+            return Ok(());
+        }
+        let blobs = rebuilt.iter().map(|new| (new.record.class, new.blob, new.record.encode())).collect();
+        self.core.blobs.put_observations(self.tenant(), blobs).await?;
+        let records: Vec<ObservationRecord> = rebuilt.iter().map(|new| new.record.clone()).collect();
+        let recorded = recording::record(&self.core.pool, self.tenant(), rebuilt).await?;
+        for (record, recorded) in records.into_iter().zip(recorded) {
+            // A call for the same seat that was faster has a record of its own.
+            if recorded == Recorded::Now {
+                self.records.insert((record.agent.name.clone(), record.offer.seat), record);
+            }
+        }
+        Ok(())
+    }
+
+    /// Receipts for every item that has no other outcome.
+    async fn finish(self) -> Result<Vec<Outcome>, Failure> {
+        let Self { core, agent, items, mut outcomes, records } = self;
+        let key = |item: &CommitItem| (agent.name.clone(), item.offer.seat);
+        let waiting = items.iter().enumerate().filter(|(position, _)| !outcomes.contains_key(position));
+        let seats: Vec<SeatKey> = waiting.map(|(_, item)| key(item)).collect();
+        let standing = observation_rows::at_seats(&core.pool, &agent.tenant, &seats).await?;
+        let own: BTreeSet<&SeatKey> = items
+            .iter()
+            .map(|item| (key(item), item.offer.message))
+            .filter_map(|(key, message)| {
+                standing.get_key_value(&key).filter(|(_, row)| row.message == message)
+            })
+            .map(|(key, _)| key)
+            .collect();
+        let own: Vec<SeatKey> = own.into_iter().cloned().collect();
+        let mut receipts = receipts(core, &agent.tenant, &own, records).await?;
+        let outcome = |(position, item): (usize, &CommitItem)| {
+            let receipt = || receipts.remove(&key(item)).map(Outcome::Receipt);
+            // Without a receipt, a faster call for the same seat has recorded another mail there.
+            outcomes.remove(&position).or_else(receipt).unwrap_or(Outcome::SeatTaken)
+        };
+        Ok(items.iter().enumerate().map(outcome).collect())
+    }
+}
+
+/// What storage lacks of each offer in its class. In the order asked.
+pub(crate) async fn missing_blobs(
+    core: &Core,
+    tenant: &Tenant,
+    offers: &[(RetentionClass, &Offer)],
+) -> Result<Vec<MissingBlobs>, Failure> {
+    let mut wanted: BTreeMap<String, (RetentionClass, BTreeSet<BlobName>)> = BTreeMap::new();
+    for (class, offer) in offers {
+        let (_, blobs) = wanted.entry(class.to_string()).or_insert_with(|| (*class, BTreeSet::new()));
+        blobs.insert(BlobName::Skeleton(offer.skeleton));
+        blobs.extend(offer.parts.keys().copied().map(BlobName::Part));
+    }
+    let mut there: BTreeSet<(String, BlobName)> = BTreeSet::new();
+    for (name, (class, blobs)) in wanted {
+        let blobs: Vec<BlobName> = blobs.into_iter().collect();
+        let lengths = core.blobs.lengths(tenant, class, &blobs).await?;
+        let present = blobs.into_iter().zip(lengths).filter(|(_, length)| length.is_some());
+        there.extend(present.map(|(blob, _)| (name.clone(), blob)));
+    }
+    let missing = |(class, offer): &(RetentionClass, &Offer)| {
+        let class = class.to_string();
+        let is_missing = |blob: BlobName| !there.contains(&(class.clone(), blob));
+        MissingBlobs {
+            skeleton: is_missing(BlobName::Skeleton(offer.skeleton)),
+            parts: offer.parts.keys().copied().filter(|part| is_missing(BlobName::Part(*part))).collect(),
+        }
+    };
+    Ok(offers.iter().map(missing).collect())
+}

@@ -1,0 +1,37 @@
+//! What every call of this service works with.
+
+use std::{collections::BTreeSet, fmt, sync::Arc};
+
+use openarchive_domain::{Clock, RetentionClass, Tenant};
+use sqlx::PgPool;
+use tokio::sync::Semaphore;
+
+use crate::{
+    blob_store::BlobStore, ledger_client::LedgerClient, message_reader::MessageSource,
+    retention::RetentionRule,
+};
+
+/// Mails that are read back at a time, over all calls: each may hold a skeleton in memory.
+pub(crate) const READ_BACKS_MAX: usize = 16;
+
+pub(crate) struct Core {
+    pub(crate) pool: PgPool,
+    pub(crate) blobs: BlobStore,
+    pub(crate) ledger: LedgerClient,
+    pub(crate) tenants: BTreeSet<Tenant>,
+    pub(crate) retention: RetentionRule,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) read_backs: Semaphore,
+}
+
+impl Core {
+    pub(crate) fn source(&self, tenant: &Tenant, class: RetentionClass) -> MessageSource {
+        MessageSource { blobs: self.blobs.clone(), tenant: tenant.clone(), class }
+    }
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core").field("tenants", &self.tenants).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,92 @@
+use std::{collections::BTreeSet, fmt, sync::Arc};
+
+use openarchive_domain::{Clock, RetentionClass, Tenant};
+use openarchive_proto::ingest::v1::{
+    agent_service_server::AgentServiceServer, catalogue_service_server::CatalogueServiceServer,
+};
+use openarchive_rpc::RPC_MESSAGE_BYTES_MAX;
+use sqlx::PgPool;
+use tokio::sync::Semaphore;
+use tonic::transport::Channel;
+
+use crate::{
+    agent_api::AgentApi,
+    blob_store::BlobStore,
+    catalogue_api::CatalogueApi,
+    core::{Core, READ_BACKS_MAX},
+    identity::Identity,
+    ledger_client::LedgerClient,
+    outbox::Sweeper,
+    retention::RetentionRule,
+};
+
+/// What the service is made of.
+pub struct IngestConfig {
+    pub pool: PgPool,
+    pub storage: Channel,
+    pub trust: Channel,
+    /// Whose agents are served; a certificate of any other tenant is refused.
+    pub tenants: Vec<Tenant>,
+    /// The class of mail that no policy matches.
+    pub default_class: RetentionClass,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for IngestConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IngestConfig").field("tenants", &self.tenants).finish_non_exhaustive()
+    }
+}
+
+/// The running service. Keeps no state of its own: everything is in the database, so that any replica can answer any
+/// call.
+pub struct Ingest {
+    core: Arc<Core>,
+    sweeper: Sweeper,
+}
+
+impl fmt::Debug for Ingest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ingest").field("core", &self.core).finish_non_exhaustive()
+    }
+}
+
+impl Ingest {
+    /// Starts the outbox sweeper; the servers are built by the caller. Needs a tokio runtime.
+    pub fn start(config: IngestConfig) -> Self {
+        let IngestConfig { pool, storage, trust, tenants, default_class, clock } = config;
+        let tenants: BTreeSet<Tenant> = tenants.into_iter().collect();
+        let ledger = LedgerClient::new(trust);
+        let sweeper = Sweeper::start(pool.clone(), ledger.clone(), tenants.clone());
+        let core = Core {
+            pool,
+            blobs: BlobStore::new(storage),
+            ledger,
+            tenants,
+            retention: RetentionRule::new(default_class),
+            clock,
+            read_backs: Semaphore::new(READ_BACKS_MAX),
+        };
+        Self { core: Arc::new(core), sweeper }
+    }
+
+    /// What agents call. With [`Identity::Fixed`], serve it only on a channel that nobody else can reach.
+    pub fn agent_server(&self, identity: Identity) -> AgentServiceServer<AgentApi> {
+        AgentServiceServer::new(AgentApi::new(Arc::clone(&self.core), identity))
+            .max_decoding_message_size(RPC_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(RPC_MESSAGE_BYTES_MAX)
+    }
+
+    /// What the core's own services call.
+    pub fn catalogue_server(&self) -> CatalogueServiceServer<CatalogueApi> {
+        CatalogueServiceServer::new(CatalogueApi::new(Arc::clone(&self.core)))
+            .max_decoding_message_size(RPC_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(RPC_MESSAGE_BYTES_MAX)
+    }
+
+    /// Ends the background work. Calls under way are the servers' to end; what they leave in the outbox the next
+    /// start sends.
+    pub async fn shutdown(self) {
+        self.sweeper.stop().await;
+    }
+}

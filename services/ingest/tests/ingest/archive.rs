@@ -1,0 +1,213 @@
+//! A whole archive of its own for each test.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use openarchive_domain::{AgentRef, Clock, RetentionClass, SystemClock, Tenant};
+use openarchive_ingest::{Finding, Identity, Ingest, IngestConfig, RebuildReport};
+use openarchive_objects::{LocalStore, ObjectStore};
+use openarchive_proto::ingest::v1::{
+    CompletenessRequest, CompletenessRow, GetMessageRequest, GetMessageResponse, GetProofRequest,
+    ListMessagesRequest, MessageSummary, OpenMessageRequest, Scope,
+    catalogue_service_client::CatalogueServiceClient, scope,
+};
+use openarchive_rpc::{RPC_MESSAGE_BYTES_MAX, in_process};
+use openarchive_storage::{Storage, StorageConfig, StorageParts};
+use openarchive_testkit::database::TestDatabase;
+use openarchive_trust::{CheckpointIntervals, Keys, Trust, TrustConfig};
+use sqlx::{PgPool, postgres::PgPoolOptions};
+use tempfile::TempDir;
+use tonic::{
+    Status,
+    transport::{Channel, Server},
+};
+
+use crate::{
+    agent::Agent,
+    faults::{Faults, Faulty},
+};
+
+pub(crate) const TENANT: &str = "acme";
+pub(crate) const ORIGIN: &str = "archive.example/test/acme/evidence/1";
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(20);
+
+pub(crate) struct Archive {
+    pub(crate) pool: PgPool,
+    pub(crate) ingest: Ingest,
+    pub(crate) catalogue: CatalogueServiceClient<Channel>,
+    /// Of calls from ingest to trust and to storage.
+    pub(crate) faults: Faults,
+    pub(crate) storage_channel: Channel,
+    pub(crate) trust_channel: Channel,
+    clock: Arc<dyn Clock>,
+    _storage: Storage,
+    _trust: Trust,
+    // Dropped last: a failed test keeps both.
+    dir: TempDir,
+    _database: TestDatabase,
+}
+
+impl Archive {
+    pub(crate) async fn start() -> Self {
+        Self::start_at(Arc::new(SystemClock)).await
+    }
+
+    pub(crate) async fn start_at(clock: Arc<dyn Clock>) -> Self {
+        let database = TestDatabase::start();
+        let pool = PgPoolOptions::new().max_connections(24).connect(&database.url()).await.unwrap();
+        openarchive_schema::migrate(&pool).await.unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let objects = LocalStore::open(&dir.path().join("objects"), Arc::new(SystemClock)).unwrap();
+        let objects: ObjectStore = objects.into();
+        let keys = Keys::from_secrets([1; 32], [2; 32]);
+        let mut config = TrustConfig::new(pool.clone(), objects.clone(), keys, "archive.example", "test");
+        config.intervals = CheckpointIntervals::every(Duration::from_millis(30));
+        let trust = Trust::start(config).await.unwrap();
+        let own_trust = in_process(Server::builder().add_service(trust.server()));
+        let parts =
+            StorageParts { pool: pool.clone(), key_objects: objects.clone(), objects, trust: own_trust };
+        let storage = Storage::start(StorageConfig {
+            parts,
+            spool_dir: dir.path().join("spool"),
+            clock: Arc::new(SystemClock),
+            linger: Duration::from_millis(5),
+        });
+        let storage = storage.await.unwrap();
+        let faults = Faults::default();
+        let faulty = Faulty { inner: storage.server(), faults: faults.clone() };
+        let storage_channel = in_process(Server::builder().add_service(faulty));
+        let faulty = Faulty { inner: trust.server(), faults: faults.clone() };
+        let trust_channel = in_process(Server::builder().add_service(faulty));
+        let ingest = ingest(&pool, &storage_channel, &trust_channel, &clock);
+        let catalogue = catalogue(&ingest);
+        Self {
+            pool,
+            ingest,
+            catalogue,
+            faults,
+            storage_channel,
+            trust_channel,
+            clock,
+            _storage: storage,
+            _trust: trust,
+            dir,
+            _database: database,
+        }
+    }
+
+    /// Stops ingest and starts it again over the same data.
+    pub(crate) async fn restart(&mut self) {
+        let fresh = ingest(&self.pool, &self.storage_channel, &self.trust_channel, &self.clock);
+        self.catalogue = catalogue(&fresh);
+        std::mem::replace(&mut self.ingest, fresh).shutdown().await;
+    }
+
+    pub(crate) fn agent(&self, name: &str) -> Agent {
+        let reference: AgentRef = name.parse().unwrap();
+        let server = self.ingest.agent_server(Identity::Fixed(reference.clone()));
+        Agent::new(in_process(Server::builder().add_service(server)), reference)
+    }
+
+    pub(crate) fn objects_dir(&self) -> PathBuf {
+        self.dir.path().join("objects")
+    }
+
+    pub(crate) async fn count(&self, table: &str) -> i64 {
+        let sql = format!("select count(*) from {table}");
+        sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&self.pool).await.unwrap()
+    }
+
+    pub(crate) async fn execute(&self, sql: &str) {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&self.pool).await.unwrap();
+    }
+
+    /// Waits until the outbox is empty.
+    pub(crate) async fn all_leaves(&self) {
+        let begun = tokio::time::Instant::now();
+        while self.count("ingest.outbox").await > 0 {
+            assert!(begun.elapsed() < WAIT_MAX, "leaves are still waiting in the outbox");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub(crate) async fn get(&self, message: &[u8]) -> Result<GetMessageResponse, Status> {
+        let request = GetMessageRequest {
+            scope: Some(everything()),
+            tenant: TENANT.into(),
+            message: message.to_vec().into(),
+        };
+        Ok(self.catalogue.clone().get_message(request).await?.into_inner())
+    }
+
+    pub(crate) async fn open(&self, message: &[u8]) -> Result<Vec<u8>, Status> {
+        let request = OpenMessageRequest {
+            scope: Some(everything()),
+            tenant: TENANT.into(),
+            message: message.to_vec().into(),
+        };
+        let mut chunks = self.catalogue.clone().open_message(request).await?.into_inner();
+        let mut bytes = Vec::new();
+        while let Some(chunk) = chunks.message().await? {
+            bytes.extend_from_slice(&chunk.chunk);
+        }
+        Ok(bytes)
+    }
+
+    pub(crate) async fn list(&self) -> Vec<MessageSummary> {
+        let request = ListMessagesRequest {
+            scope: Some(everything()),
+            tenant: TENANT.into(),
+            after_ordinal: 0,
+            limit: 0,
+        };
+        self.catalogue.clone().list_messages(request).await.unwrap().into_inner().messages
+    }
+
+    pub(crate) async fn proof(&self, message: &[u8]) -> Result<String, Status> {
+        let request = GetProofRequest {
+            scope: Some(everything()),
+            tenant: TENANT.into(),
+            message: message.to_vec().into(),
+            observation: None,
+        };
+        Ok(self.catalogue.clone().get_proof(request).await?.into_inner().proof)
+    }
+
+    pub(crate) async fn completeness(&self, agent: &str, day: &str) -> Vec<CompletenessRow> {
+        let request = CompletenessRequest { tenant: TENANT.into(), agent: agent.into(), day: day.into() };
+        self.catalogue.clone().completeness(request).await.unwrap().into_inner().rows
+    }
+
+    pub(crate) async fn fsck(&self) -> Vec<Finding> {
+        let (storage, trust) = (self.storage_channel.clone(), self.trust_channel.clone());
+        openarchive_ingest::fsck(&self.pool, storage, trust, &[tenant()], &|_| {}).await.unwrap()
+    }
+
+    pub(crate) async fn rebuild(&self) -> RebuildReport {
+        let (storage, trust) = (self.storage_channel.clone(), self.trust_channel.clone());
+        openarchive_ingest::rebuild(&self.pool, storage, trust, &[tenant()], &|_| {}).await.unwrap()
+    }
+}
+
+pub(crate) fn tenant() -> Tenant {
+    TENANT.parse().unwrap()
+}
+
+pub(crate) fn everything() -> Scope {
+    Scope { kind: Some(scope::Kind::All(scope::All {})) }
+}
+
+fn ingest(pool: &PgPool, storage: &Channel, trust: &Channel, clock: &Arc<dyn Clock>) -> Ingest {
+    Ingest::start(IngestConfig {
+        pool: pool.clone(),
+        storage: storage.clone(),
+        trust: trust.clone(),
+        tenants: vec![tenant()],
+        default_class: RetentionClass::DEFAULT,
+        clock: Arc::clone(clock),
+    })
+}
+
+fn catalogue(ingest: &Ingest) -> CatalogueServiceClient<Channel> {
+    let channel = in_process(Server::builder().add_service(ingest.catalogue_server()));
+    CatalogueServiceClient::new(channel).max_decoding_message_size(RPC_MESSAGE_BYTES_MAX)
+}

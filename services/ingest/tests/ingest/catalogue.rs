@@ -1,0 +1,264 @@
+//! What the core's services read.
+
+use openarchive_domain::Digest;
+use openarchive_ledger::{policy::Policy, receipt::verify_receipt};
+use openarchive_proto::ingest::v1::{
+    GetMessageRequest, GetProofRequest, ListAgentsRequest, ListMessagesRequest, ObservationKey, Offer,
+    OpenMessageRequest, SeqRange, State,
+};
+use tonic::Code;
+
+use crate::{
+    agent::{Agent, Mail, noise, receipt},
+    archive::{Archive, TENANT, everything},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_listed_shown_and_opened_byte_for_byte() {
+    let archive = Archive::start().await;
+    let agent = archive.agent("acme/mx1");
+    let mails = [Mail::plain(1), Mail::with_attachment(2, &noise(1, 2_000_000)), Mail::plain(3)];
+    let numbered: Vec<(u64, &Mail)> = (1..).zip(&mails).collect();
+    agent.archive(&numbered).await;
+    let listed = archive.list().await;
+    let digests: Vec<&[u8]> = listed.iter().map(|message| message.message.as_ref()).collect();
+    assert_eq!(digests, mails.iter().map(Mail::key).collect::<Vec<_>>());
+    assert!(listed.windows(2).all(|pair| pair[0].ordinal < pair[1].ordinal));
+    let rest = ListMessagesRequest {
+        scope: Some(everything()),
+        tenant: TENANT.into(),
+        after_ordinal: listed[0].ordinal,
+        limit: 1,
+    };
+    let rest = archive.catalogue.clone().list_messages(rest).await.unwrap().into_inner().messages;
+    assert_eq!(rest, listed[1..2]);
+    let shown = archive.get(mails[1].key()).await.unwrap();
+    let message = shown.message.unwrap();
+    assert_eq!(message, listed[1]);
+    assert_eq!((message.subject.as_str(), message.from.as_str()), ("attached 2", "sender@example.org"));
+    assert_eq!(
+        (message.attachments, message.length),
+        (vec!["a.pdf".to_owned()], mails[1].bytes.len() as u64)
+    );
+    assert_eq!((message.date.as_str(), listed[0].date.as_str()), ("", "2024-05-01T10:00:00.000Z"));
+    assert_eq!(listed[0].message_id, "1@example.org");
+    let envelope = shown.observations[0].envelope.clone().unwrap();
+    assert_eq!(envelope, mails[1].offer(agent.seat(2)).envelope.unwrap());
+    for mail in &mails {
+        assert!(archive.open(mail.key()).await.unwrap() == mail.bytes);
+    }
+    let participants: Vec<(String, String)> = sqlx::query_as(
+        "select role, address from ingest.participant where message = $1 order by role, address",
+    )
+    .bind(mails[0].key())
+    .fetch_all(&archive.pool)
+    .await
+    .unwrap();
+    let expected = [
+        ("envelope-from", "sender@example.org"),
+        ("envelope-to", "bcc@example.org"),
+        ("envelope-to", "to@example.org"),
+        ("from", "sender@example.org"),
+        ("to", "to@example.org"),
+    ];
+    assert_eq!(participants, expected.map(|(role, address)| (role.to_owned(), address.to_owned())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_kept_whole_has_its_headers_in_the_catalogue_too() {
+    let archive = Archive::start().await;
+    let agent = archive.agent("acme/mx1");
+    let mut mail = Mail::with_attachment(4, &noise(1, 3_000));
+    mail.split.skeleton = openarchive_mail::Skeleton::whole(&mail.bytes);
+    mail.parts = [(Digest::of(&mail.bytes), mail.bytes.clone())].into();
+    agent.archive(&[(1, &mail)]).await;
+    assert_eq!(archive.list().await[0].subject, "attached 4");
+    assert!(archive.open(mail.key()).await.unwrap() == mail.bytes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proof_made_today_verifies_offline_against_the_message_alone() {
+    let archive = Archive::start().await;
+    let (one, two) = (archive.agent("acme/mx1"), archive.agent("acme/mx2"));
+    let mail = Mail::plain(1);
+    one.archive(&[(1, &mail)]).await;
+    let index = two.archive(&[(5, &mail)]).await[0].index;
+    let log_key = one.log_key().await;
+    let policy: Policy = format!("log {log_key}\nquorum none\n").parse().unwrap();
+    let verify = |proof: &str| verify_receipt(proof, Some(&policy), &Digest::of(&mail.bytes)).unwrap();
+    let verified = verify(&archive.proof(mail.key()).await.unwrap());
+    assert_eq!((verified.leaf.agent.as_str(), verified.leaf.seat.seq), ("mx1", 1));
+    let of = |agent: &Agent, seq| GetProofRequest {
+        scope: Some(everything()),
+        tenant: TENANT.into(),
+        message: mail.key().to_vec().into(),
+        observation: Some(ObservationKey {
+            agent: agent.reference.name.to_string(),
+            instance: agent.instance.to_vec().into(),
+            agent_epoch: agent.epoch,
+            seq,
+        }),
+    };
+    let proof = archive.catalogue.clone().get_proof(of(&two, 5)).await.unwrap().into_inner().proof;
+    let verified = verify(&proof);
+    assert_eq!((verified.leaf.agent.as_str(), verified.index), ("mx2", index));
+    let absent = archive.catalogue.clone().get_proof(of(&two, 6)).await.unwrap_err();
+    assert_eq!(absent.code(), Code::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_says_whose_mail_it_may_see_and_what_is_absent_is_not_found() {
+    let archive = Archive::start().await;
+    let mail = Mail::plain(1);
+    archive.agent("acme/mx1").archive(&[(1, &mail)]).await;
+    let mut client = archive.catalogue.clone();
+    let (tenant, message) = (TENANT.to_owned(), mail.digest().as_bytes().to_vec());
+    let codes = [
+        client
+            .get_message(GetMessageRequest {
+                scope: None,
+                tenant: tenant.clone(),
+                message: message.clone().into(),
+            })
+            .await
+            .map(drop),
+        client
+            .open_message(OpenMessageRequest {
+                scope: None,
+                tenant: tenant.clone(),
+                message: message.clone().into(),
+            })
+            .await
+            .map(drop),
+        client
+            .list_messages(ListMessagesRequest {
+                scope: None,
+                tenant: tenant.clone(),
+                after_ordinal: 0,
+                limit: 0,
+            })
+            .await
+            .map(drop),
+        client
+            .list_messages(ListMessagesRequest {
+                scope: Some(everything()),
+                tenant: tenant.clone(),
+                after_ordinal: 0,
+                limit: 1_001,
+            })
+            .await
+            .map(drop),
+        client
+            .get_proof(GetProofRequest {
+                scope: None,
+                tenant: tenant.clone(),
+                message: message.into(),
+                observation: None,
+            })
+            .await
+            .map(drop),
+    ];
+    for (position, result) in codes.into_iter().enumerate() {
+        assert_eq!(result.unwrap_err().code(), Code::InvalidArgument, "{position}");
+    }
+    let absent = Mail::plain(2);
+    assert_eq!(archive.get(absent.key()).await.unwrap_err().code(), Code::NotFound);
+    assert_eq!(archive.open(absent.key()).await.unwrap_err().code(), Code::NotFound);
+    assert_eq!(archive.proof(absent.key()).await.unwrap_err().code(), Code::NotFound);
+    assert_eq!(archive.open(&[1, 2]).await.unwrap_err().code(), Code::InvalidArgument);
+    // Another tenant's message is not there either.
+    let other = GetMessageRequest {
+        scope: Some(everything()),
+        tenant: "other".into(),
+        message: mail.key().to_vec().into(),
+    };
+    assert_eq!(client.get_message(other).await.unwrap_err().code(), Code::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_number_is_stored_duplicate_quarantined_missing_or_pending() {
+    let archive = Archive::start().await;
+    let agent = archive.agent("acme/mx1");
+    let mails: Vec<Mail> = (0..4).map(Mail::plain).collect();
+    for mail in &mails {
+        agent.upload(&mail.blobs()).await.unwrap();
+    }
+    let offer = |seq, mail: usize, occurred_at: &str| Offer {
+        occurred_at: occurred_at.to_owned(),
+        ..mails[mail].offer(agent.seat(seq))
+    };
+    let mut quarantined = offer(9, 3, "2024-05-02T23:59:59.999Z");
+    quarantined.set_state(State::Quarantined);
+    quarantined.reason = "no mode fits".into();
+    let offers = vec![
+        // 1 and 2 are missing.
+        offer(3, 0, "2024-05-01T00:00:00.000Z"),
+        offer(4, 1, "2024-05-01T23:59:59.999Z"),
+        offer(5, 1, "2024-05-02T00:00:00.000Z"),
+        // 6 and 7 are missing.
+        offer(8, 2, "2024-05-02T12:00:00.000Z"),
+        quarantined,
+    ];
+    for result in agent.commit_offers(offers).await.unwrap() {
+        receipt(&result);
+    }
+    agent.report(12).await.unwrap();
+    let range = |first, last| SeqRange { first, last };
+    let rows = archive.completeness("", "").await;
+    assert_eq!(rows.len(), 1);
+    let row = &rows[0];
+    assert_eq!((row.agent.as_str(), row.agent_epoch), ("mx1", agent.epoch));
+    assert_eq!((row.first_seq, row.last_seq, row.announced_seq, row.pending), (3, 9, 12, 3));
+    assert_eq!((row.stored, row.duplicate, row.quarantined), (3, 1, 1));
+    assert_eq!(row.gaps, [range(1, 2), range(6, 7)]);
+    let day = archive.completeness("mx1", "2024-05-01").await.remove(0);
+    assert_eq!((day.first_seq, day.last_seq, day.stored, day.gaps), (3, 4, 2, vec![range(1, 2)]));
+    let day = archive.completeness("mx1", "2024-05-02").await.remove(0);
+    assert_eq!((day.first_seq, day.last_seq, day.gaps), (5, 9, vec![range(6, 7)]));
+    assert_eq!((day.stored, day.duplicate, day.quarantined), (1, 1, 1));
+    assert_eq!(archive.completeness("", "2024-05-03").await, []);
+    assert_eq!(archive.completeness("mx2", "").await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_most_a_thousand_gaps_are_named_and_observations_shown() {
+    let archive = Archive::start().await;
+    let agent = archive.agent("acme/mx1");
+    let mail = Mail::plain(1);
+    agent.archive(&[(1, &mail)]).await;
+    archive
+        .execute(
+            "insert into ingest.observation
+             select tenant, agent, instance, agent_epoch, 2 * n + 1, message, 'duplicate', reason, class, record,
+               occurred_at, recorded_at, idempotency_key, leaf_index
+             from ingest.observation, generate_series(1, 1001) n",
+        )
+        .await;
+    let gaps = archive.completeness("", "").await.remove(0).gaps;
+    assert_eq!((gaps.len(), gaps[999].first), (1_000, 2_000));
+    // And the oldest thousand of 1,002 observations are shown.
+    assert_eq!(archive.get(mail.key()).await.unwrap().observations.len(), 1_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_core_remembers_how_far_an_agent_has_counted() {
+    let archive = Archive::start().await;
+    let agent = archive.agent("acme/mx1");
+    assert_eq!(agent.report(0).await.unwrap().highest_seq, 0);
+    agent.archive(&[(3, &Mail::plain(1))]).await;
+    assert_eq!(agent.report(0).await.unwrap().highest_seq, 3);
+    assert_eq!(agent.report(8).await.unwrap().highest_seq, 8);
+    // A disk that was rolled back to before 8: the numbers up to there were given out.
+    assert_eq!(agent.report(5).await.unwrap().highest_seq, 8);
+    let other_epoch = Agent { epoch: 1, ..agent.clone() };
+    assert_eq!(other_epoch.report(0).await.unwrap().highest_seq, 0);
+    let request = ListAgentsRequest { tenant: TENANT.into() };
+    let agents = archive.catalogue.clone().list_agents(request).await.unwrap().into_inner().agents;
+    let seen: Vec<(u64, u64, u64, &str)> = agents
+        .iter()
+        .map(|agent| (agent.agent_epoch, agent.highest_seq, agent.announced_seq, agent.version.as_str()))
+        .collect();
+    assert_eq!(seen, [(1, 0, 0, "0.1.0"), (u64::MAX - 1, 3, 8, "0.1.0")]);
+    assert_eq!(agents[0].buffered_messages, 3);
+    assert!(agents[0].last_seen.starts_with("20"), "{}", agents[0].last_seen);
+}

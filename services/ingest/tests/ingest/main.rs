@@ -1,0 +1,15 @@
+//! Ingest on the real storage and trust services, with a database and an object store of its own for each test.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop where it finds the unexpected")]
+
+mod agent;
+mod archive;
+mod catalogue;
+mod certificates;
+mod commit;
+mod crashes;
+mod damage;
+mod faults;
+mod races;
+mod rebuild;
+mod speed;

@@ -1,0 +1,240 @@
+//! Puts the roles together in one process: the same services as over the network, over in-process channels.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use openarchive_domain::SystemClock;
+use openarchive_gateway::{Gateway, GatewayConfig};
+use openarchive_index::{IndexServer, engine};
+use openarchive_ingest::{Identity, Ingest, IngestConfig};
+use openarchive_ledger::policy::Policy;
+use openarchive_objects::{LocalStore, ObjectStore};
+use openarchive_private_postgres::{Durability, PrivatePostgres};
+use openarchive_rpc::in_process;
+use openarchive_storage::{LINGER_DEFAULT, Storage, StorageConfig, StorageParts};
+use openarchive_trust::{CheckpointIntervals, Keys, Trust, TrustConfig};
+use openarchive_worker::{Worker, WorkerConfig};
+use sqlx::{PgPool, postgres::PgPoolOptions};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tonic::transport::{Channel, Server};
+use tracing::{info, warn};
+
+use crate::{
+    archive_file::ArchiveFile,
+    authority::Authority,
+    layout::{DataDir, Secrecy, write_file},
+    listeners,
+};
+
+/// Connections of each service's pool.
+const POOL_CONNECTIONS_MAX: u32 = 12;
+/// Checkpoints of one log on one machine: often, because agents and people wait for proofs.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(500);
+/// Wait after a job's first failure; the eighth comes half a minute later. On one machine what is down is down for all.
+const JOB_RETRY_AFTER: Duration = Duration::from_millis(250);
+
+/// The database of a data folder, running, with its schema.
+pub(crate) struct Database {
+    pub(crate) pool: PgPool,
+    pub(crate) server: PrivatePostgres,
+}
+
+impl Database {
+    pub(crate) async fn start(data: &DataDir) -> anyhow::Result<Self> {
+        let folder = data.postgres();
+        let server =
+            tokio::task::spawn_blocking(move || PrivatePostgres::start(&folder, Durability::Durable))
+                .await?
+                .context("the private PostgreSQL does not start")?;
+        let pool = PgPoolOptions::new()
+            .max_connections(4 * POOL_CONNECTIONS_MAX)
+            .connect(&server.url("postgres"))
+            .await
+            .context("cannot connect to the private PostgreSQL")?;
+        openarchive_schema::migrate(&pool).await?;
+        Ok(Self { pool, server })
+    }
+
+    pub(crate) async fn stop(self) {
+        self.pool.close().await;
+        // Waits for the server's orderly stop.
+        let _ = tokio::task::spawn_blocking(move || drop(self.server)).await;
+    }
+}
+
+/// The roles that hold evidence: trust and storage, over one object store.
+pub(crate) struct EvidenceCore {
+    trust: Trust,
+    storage: Storage,
+    pub(crate) parts: StorageParts,
+    pub(crate) storage_channel: Channel,
+}
+
+impl EvidenceCore {
+    pub(crate) async fn start(data: &DataDir, archive: &ArchiveFile, pool: &PgPool) -> anyhow::Result<Self> {
+        let objects = open_objects(data)?;
+        let trust = start_trust(data, archive, pool, &objects).await?;
+        let parts = StorageParts {
+            pool: pool.clone(),
+            objects: objects.clone(),
+            key_objects: objects,
+            trust: in_process(Server::builder().add_service(trust.server())),
+        };
+        let storage = Storage::start(StorageConfig {
+            parts: parts.clone(),
+            spool_dir: data.spool()?,
+            clock: Arc::new(SystemClock),
+            linger: LINGER_DEFAULT,
+        })
+        .await
+        .context("storage does not start")?;
+        let storage_channel = in_process(Server::builder().add_service(storage.server()));
+        Ok(Self { trust, storage, parts, storage_channel })
+    }
+
+    pub(crate) async fn shutdown(self) {
+        self.storage.shutdown().await;
+        self.trust.shutdown().await;
+    }
+}
+
+pub(crate) fn open_objects(data: &DataDir) -> anyhow::Result<ObjectStore> {
+    Ok(LocalStore::open(&data.objects(), Arc::new(SystemClock))
+        .context("the object store does not open")?
+        .into())
+}
+
+async fn start_trust(
+    data: &DataDir,
+    archive: &ArchiveFile,
+    pool: &PgPool,
+    objects: &ObjectStore,
+) -> anyhow::Result<Trust> {
+    let keys =
+        Keys::open_or_create(&data.keys()?, pool, objects).await.context("the archive's keys do not open")?;
+    let mut config = TrustConfig::new(pool.clone(), objects.clone(), keys, &archive.domain, &archive.name);
+    config.intervals = CheckpointIntervals::every(CHECKPOINT_INTERVAL);
+    let trust = Trust::start(config).await.context("trust does not start")?;
+    if !data.trust_policy().is_file() {
+        let logs =
+            archive.tenants.iter().flat_map(|tenant| trust.policy_for(tenant).logs().to_vec()).collect();
+        write_file(&data.trust_policy(), &Policy::of_logs(logs).to_text(), Secrecy::Public)?;
+    }
+    Ok(trust)
+}
+
+pub(crate) fn start_ingest(archive: &ArchiveFile, evidence: &EvidenceCore) -> Ingest {
+    Ingest::start(IngestConfig {
+        pool: evidence.parts.pool.clone(),
+        storage: evidence.storage_channel.clone(),
+        trust: evidence.parts.trust.clone(),
+        tenants: archive.tenants.clone(),
+        default_class: archive.default_class,
+        clock: Arc::new(SystemClock),
+    })
+}
+
+/// Every role, running.
+pub(crate) struct Core {
+    database: Database,
+    evidence: EvidenceCore,
+    ingest: Ingest,
+    worker: Worker,
+    stop_front: watch::Sender<bool>,
+    agents: JoinHandle<Result<(), tonic::transport::Error>>,
+    people: JoinHandle<anyhow::Result<()>>,
+}
+
+/// Sockets that the core serves on, bound before anything else starts, so that a taken port is told at once.
+pub(crate) struct FrontListeners {
+    pub(crate) ingest: TcpListener,
+    pub(crate) gateway: TcpListener,
+}
+
+impl Core {
+    pub(crate) async fn start(
+        data: &DataDir,
+        archive: &ArchiveFile,
+        authority: &Authority,
+        front: FrontListeners,
+    ) -> anyhow::Result<Self> {
+        let database = Database::start(data).await?;
+        let pool = &database.pool;
+        let evidence = EvidenceCore::start(data, archive, pool).await?;
+        let ingest = start_ingest(archive, &evidence);
+        let catalogue = in_process(Server::builder().add_service(ingest.catalogue_server()));
+        let index_engine = open_index(&data.index()).await?;
+        let index = in_process(Server::builder().add_service(IndexServer::new(index_engine).into_service()));
+        let worker = Worker::start(WorkerConfig {
+            pool: pool.clone(),
+            catalogue: catalogue.clone(),
+            index: index.clone(),
+            tenants: archive.tenants.iter().map(ToString::to_string).collect(),
+            retry_after: JOB_RETRY_AFTER,
+        });
+        let worker_channel = in_process(Server::builder().add_service(worker.server()));
+
+        let (stop_front, stopped) = watch::channel(false);
+        let identity = Identity::FromCertificate { domain: archive.domain.clone() };
+        let agents =
+            listeners::serve_agents(front.ingest, authority, ingest.agent_server(identity), stopped.clone())?;
+        first_token(data, archive, pool).await?;
+        let router = Gateway::router(GatewayConfig {
+            pool: pool.clone(),
+            catalogue,
+            index,
+            trust: evidence.parts.trust.clone(),
+            worker: worker_channel,
+            clock: Arc::new(SystemClock),
+        });
+        let tls = listeners::gateway_tls(authority)?;
+        let people = tokio::spawn(async move {
+            let mut stopped = stopped;
+            let stop = async move {
+                let _ = stopped.wait_for(|stop| *stop).await;
+            };
+            openarchive_gateway::serve(front.gateway, Some(tls), router, stop).await?;
+            Ok(())
+        });
+        Ok(Self { database, evidence, ingest, worker, stop_front, agents, people })
+    }
+
+    /// Lets calls in hand end, then stops each role after those that call it.
+    pub(crate) async fn shutdown(self) {
+        let _ = self.stop_front.send(true);
+        if let Ok(Err(error)) = self.people.await {
+            warn!(%error, "the gateway ends badly");
+        }
+        if let Ok(Err(error)) = self.agents.await {
+            warn!(%error, "ingest's listener ends badly");
+        }
+        self.worker.shutdown().await;
+        self.ingest.shutdown().await;
+        self.evidence.shutdown().await;
+        self.database.stop().await;
+        info!("the archive has stopped");
+    }
+}
+
+/// Opens the index; a damaged one is derived data and is made anew (the worker feeds it again).
+pub(crate) async fn open_index(folder: &Path) -> anyhow::Result<engine::Engine> {
+    let fresh = || engine::Generation::from_bytes(openarchive_domain::random::bytes());
+    match engine::Engine::open(folder, fresh()).await {
+        Ok(index) => Ok(index),
+        Err(engine::OpenError::Damaged { .. }) => {
+            warn!("the index is damaged; it is made anew from the archive");
+            Ok(engine::Engine::recreate(folder, fresh()).await?)
+        }
+        Err(error) => Err(error).context("the index does not open"),
+    }
+}
+
+/// Makes an API token for the first tenant if the database knows none, and keeps it in the data folder.
+async fn first_token(data: &DataDir, archive: &ArchiveFile, pool: &PgPool) -> anyhow::Result<()> {
+    let Some(tenant) = archive.tenants.first() else { return Ok(()) };
+    if let Some(token) = Gateway::ensure_first_token(pool, tenant, &SystemClock).await? {
+        write_file(&data.api_token(), token.as_bytes(), Secrecy::Secret)?;
+        info!(path = %data.api_token().display(), "an API token was made");
+    }
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! `openarchive all` and `openarchive dev`.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anyhow::Context;
+use openarchive_domain::SystemClock;
+use openarchive_edge::{agent::Agent, config::Config};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    CoreArguments, agent_add,
+    archive_file::ArchiveFile,
+    authority::Authority,
+    core::{Core, FrontListeners},
+    endpoints::{self, Endpoints},
+    layout::{DataDir, Secrecy, write_file},
+    listeners::bind,
+};
+
+/// The agent that `dev` runs beside the core.
+const DEV_AGENT: &str = "dev";
+
+/// Runs until SIGTERM or SIGINT, then stops in order. With `smtp`, an agent runs beside the core.
+pub(crate) async fn run(arguments: &CoreArguments, smtp: Option<SocketAddr>) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let data = DataDir::open(&arguments.data)?;
+    let archive = ArchiveFile::open_or_create(data.root(), arguments.domain.as_deref(), &arguments.tenants)?;
+    let authority = Authority::open_or_create(&data.tls()?, &archive.domain)?;
+    let front = FrontListeners {
+        ingest: bind(arguments.ingest, "ingest").await?,
+        gateway: bind(arguments.gateway, "gateway").await?,
+    };
+    let (ingest_at, gateway_at) = (front.ingest.local_addr()?, front.gateway.local_addr()?);
+    let core = Core::start(&data, &archive, &authority, front).await?;
+    let agent = match smtp {
+        Some(smtp) => Some(start_agent(&data, &archive, &authority, ingest_at, smtp).await?),
+        None => None,
+    };
+
+    let running = Endpoints {
+        gateway: format!("https://localhost:{}", gateway_at.port()),
+        ingest: format!("https://localhost:{}", ingest_at.port()),
+        smtp: agent.as_ref().and_then(|agent| agent.listening().first().map(|listening| listening.address)),
+        pid: std::process::id(),
+    };
+    running.write(&data)?;
+    println!(
+        "archive   {}  (domain {}, trust: non_qualified software keys)",
+        data.root().display(),
+        archive.domain
+    );
+    println!("gateway   {}", running.gateway);
+    println!("ingest    {}", running.ingest);
+    if let Some(smtp) = running.smtp {
+        println!("smtp      {smtp}  STARTTLS");
+    }
+    println!("ready: stop with Ctrl-C");
+
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    endpoints::remove(&data);
+    if let Some(agent) = agent {
+        agent.stop().await;
+    }
+    core.shutdown().await;
+    println!("stopped");
+    Ok(())
+}
+
+/// Starts an agent over the same wire as any other: mTLS to ingest, its own certificate, its own buffer.
+async fn start_agent(
+    data: &DataDir,
+    archive: &ArchiveFile,
+    authority: &Authority,
+    ingest: SocketAddr,
+    smtp: SocketAddr,
+) -> anyhow::Result<Agent> {
+    let folder = data.edge()?;
+    let bundle = folder.join("identity");
+    if !bundle.join("agent.pem").is_file() {
+        let tenant = archive.tenants.first().context("the archive has no tenant")?;
+        let agent = format!("{tenant}/{DEV_AGENT}").parse()?;
+        let policy = std::fs::read_to_string(data.trust_policy()).context("cannot read the trust policy")?;
+        agent_add::write_bundle(authority, &agent, &policy, &bundle)?;
+    }
+    // The SMTP certificate is the archive's own, so that `--ca DIR/tls/ca.pem` is enough to check it.
+    let identity = authority.server("smtp")?;
+    write_file(&folder.join("smtp.key"), identity.key.as_bytes(), Secrecy::Secret)?;
+    write_file(&folder.join("smtp.pem"), identity.certificate.as_bytes(), Secrecy::Public)?;
+    let path = folder.join("agent.yaml");
+    write_file(&path, agent_config(ingest, smtp).as_bytes(), Secrecy::Public)?;
+    let config = Config::load(&path)?;
+    Agent::start(config, Arc::new(SystemClock)).await.context("the agent does not start")
+}
+
+/// The configuration of the agent beside the core: written to a file, so that a person can read what runs.
+fn agent_config(ingest: SocketAddr, smtp: SocketAddr) -> String {
+    format!(
+        "# Written anew at each start of `openarchive dev`.
+dataDir: buffer
+hostname: localhost
+core:
+  address: https://localhost:{ingest}
+  ca: identity/ca.pem
+  certificate: identity/agent.pem
+  key: identity/agent.key
+  logPolicy: identity/log.policy
+listeners:
+  - name: journal
+    address: \"{address}\"
+    port: {port}
+    startTLS: {{certificate: smtp.pem, key: smtp.key, required: true}}
+    peers:
+      - cidrs: [127.0.0.0/8, \"::1/128\"]
+        journalMode: plain
+",
+        ingest = ingest.port(),
+        address = smtp.ip(),
+        port = smtp.port(),
+    )
+}

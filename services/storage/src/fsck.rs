@@ -1,0 +1,129 @@
+//! Checking everything that storage keeps: catalogue against objects, objects against catalogue, both against the
+//! ledger.
+
+use std::collections::BTreeSet;
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use openarchive_objects::{ObjectKey, ObjectStore};
+use uuid::Uuid;
+
+use crate::{
+    Finding, Problem, Progress, StorageError, StorageParts, Subject,
+    catalogue::{PackRow, count_packs, known_packs, pack_rows_after, pack_tenants},
+    key_custody::trust_client,
+    ledger_check::LedgerChecker,
+    object_names::{KEYS, PACKS, PackName, pack_of_key_file},
+    pack_check::{PackChecker, PackReport},
+};
+
+/// Packs that are read at once; each holds a few MiB.
+const PACKS_AT_ONCE: usize = 4;
+/// Rows or object names that are held at once.
+const PAGE: usize = 1_000;
+
+/// Reads every pack, every key file and every tenant's log. A healthy archive, also one that is being written to,
+/// gives no finding that is damage. An error means that the check could not be made. Findings come in the order of
+/// the pack ids, what objects and ledger say behind.
+pub async fn fsck(
+    parts: &StorageParts,
+    mut progress: impl FnMut(Progress) + Send,
+) -> Result<Vec<Finding>, StorageError> {
+    let checker = &parts.checker();
+    let ledger = &LedgerChecker { pool: parts.pool.clone(), trust: trust_client(parts.trust.clone()) };
+    let mut findings = Vec::new();
+    let mut done = Progress { packs: 0, packs_total: count_packs(&parts.pool).await?, bytes: 0 };
+    progress(done);
+    let mut after = None;
+    loop {
+        let page = pack_rows_after(&parts.pool, after, PAGE as i64).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.pack_id);
+        let mut reports =
+            stream::iter(page).map(|row| check_pack(checker, ledger, row)).buffered(PACKS_AT_ONCE);
+        while let Some((report, bytes)) = reports.try_next().await? {
+            findings.extend(report.findings);
+            done.packs += 1;
+            done.packs_total = done.packs_total.max(done.packs);
+            done.bytes += bytes;
+            progress(done);
+        }
+    }
+    let mut tenants: BTreeSet<String> = pack_tenants(&parts.pool).await?.into_iter().collect();
+    check_objects(parts, &mut tenants, &mut findings).await?;
+    for tenant in tenants {
+        findings.extend(ledger.check_log(&tenant).await?);
+    }
+    Ok(findings)
+}
+
+async fn check_pack(
+    checker: &PackChecker,
+    ledger: &LedgerChecker,
+    row: PackRow,
+) -> Result<(PackReport, u64), StorageError> {
+    let mut report = checker.check(&row).await?;
+    report.findings.extend(ledger.check(&row).await?);
+    Ok((report, row.length))
+}
+
+/// Names what no row knows.
+async fn check_objects(
+    parts: &StorageParts,
+    tenants: &mut BTreeSet<String>,
+    findings: &mut Vec<Finding>,
+) -> Result<(), StorageError> {
+    let mut pages = Pages::new(&parts.objects, PACKS);
+    while let Some(keys) = pages.next().await? {
+        let packs = keys.iter().map(|key| {
+            let name = PackName::parse(key)?;
+            tenants.insert(name.group.scope.to_string());
+            Some(name.id)
+        });
+        let packs: Vec<_> = packs.collect();
+        check_names(parts, keys, &packs, || Problem::UnreferencedPack, findings).await?;
+    }
+    let mut pages = Pages::new(&parts.key_objects, KEYS);
+    while let Some(keys) = pages.next().await? {
+        let packs: Vec<_> = keys.iter().map(pack_of_key_file).collect();
+        check_names(parts, keys, &packs, || Problem::UnreferencedKeyFile, findings).await?;
+    }
+    Ok(())
+}
+
+async fn check_names(
+    parts: &StorageParts,
+    keys: Vec<ObjectKey>,
+    packs: &[Option<Uuid>],
+    unreferenced: fn() -> Problem,
+    findings: &mut Vec<Finding>,
+) -> Result<(), StorageError> {
+    let ids: Vec<Uuid> = packs.iter().flatten().copied().collect();
+    let known = known_packs(&parts.pool, &ids).await?;
+    for (key, pack) in keys.into_iter().zip(packs) {
+        match pack {
+            None => findings.push(Finding { subject: Subject::Object(key), problem: Problem::AlienObject }),
+            Some(pack) if !known.contains(pack) => findings.push(Finding::of_pack(*pack, unreferenced())),
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// The names under a prefix, page by page.
+pub(crate) struct Pages<'a> {
+    objects: &'a ObjectStore,
+    prefix: &'static str,
+    after: Option<ObjectKey>,
+}
+
+impl<'a> Pages<'a> {
+    pub(crate) fn new(objects: &'a ObjectStore, prefix: &'static str) -> Self {
+        Self { objects, prefix, after: None }
+    }
+
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<ObjectKey>>, StorageError> {
+        let keys = self.objects.list_page(self.prefix, self.after.as_ref(), PAGE).await?;
+        self.after = keys.last().cloned();
+        Ok((!keys.is_empty()).then_some(keys))
+    }
+}

@@ -1,0 +1,83 @@
+use openarchive_objects::{Calls, Fault, Faults};
+use openarchive_rpc::has_reason;
+use openarchive_storage::{Problem, STORAGE_UNAVAILABLE};
+
+use crate::archive::{Archive, Blob, noise};
+
+/// Pack object and key file.
+const WRITES_PER_PACK: u64 = 2;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whichever_write_fails_nothing_is_lost_and_the_repeated_call_stores() {
+    let archive = Archive::start().await;
+    let healthy = archive.core().await;
+    let mut kept = Vec::new();
+    for write in 0..WRITES_PER_PACK {
+        for fault in [Fault::Failed, Fault::FailedButPersisted] {
+            // In memory, and through spool files.
+            for bytes in [3_000, 4_500_000] {
+                let blob = Blob::part(noise(kept.len() as u64, bytes));
+                let faults = Faults::at(write, Calls::Writes, fault);
+                let core = archive.faulty_core(&faults).await;
+                let failed = core.put(std::slice::from_ref(&blob)).await.unwrap_err();
+                assert!(has_reason(&failed, STORAGE_UNAVAILABLE), "{failed:?}");
+                assert_eq!(faults.counted(), write + 1);
+                assert_eq!(healthy.stat(std::slice::from_ref(&blob)).await, [None]);
+
+                // The same core again: the plan is over.
+                assert_eq!(core.put(std::slice::from_ref(&blob)).await.unwrap().stored, 1);
+                assert_eq!(faults.counted(), write + 1 + WRITES_PER_PACK);
+                healthy.assert_all_there(std::slice::from_ref(&blob)).await;
+                kept.push(blob);
+                core.storage.shutdown().await;
+            }
+        }
+    }
+    // What the failed calls left is named, and is no damage: packs of the second call that fails and of the first
+    // that fails but persists, key files only of the latter's second.
+    healthy.assert_all_there(&kept).await;
+    let findings = archive.fsck().await;
+    Archive::assert_no_damage(&findings);
+    let count =
+        |wanted: fn(&Problem) -> bool| findings.iter().filter(|finding| wanted(&finding.problem)).count();
+    assert_eq!(count(|problem| matches!(problem, Problem::UnreferencedPack)), 6);
+    assert_eq!(count(|problem| matches!(problem, Problem::UnreferencedKeyFile)), 2);
+    assert_eq!(findings.len(), 8);
+    assert_eq!(std::fs::read_dir(archive.dir().join("spool")).unwrap().count(), 0);
+    archive.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_does_not_answer_is_not_taken_for_damage() {
+    let archive = Archive::start().await;
+    let blobs = [Blob::part(noise(1, 1_000)), Blob::part(noise(2, 1_500_000))];
+    archive.core().await.put(&blobs).await.unwrap();
+    archive.all_leaves().await;
+    for blob in &blobs {
+        let core = archive.faulty_core(&Faults::first(1, Calls::All, Fault::Failed)).await;
+        let failed = core.get(blob).await.map(|_| ()).unwrap_err();
+        assert!(has_reason(&failed, STORAGE_UNAVAILABLE), "{failed:?}");
+        assert_eq!(core.get(blob).await.unwrap(), blob.raw);
+    }
+    // Neither does a check accuse: it says that it could not be made.
+    let mut failed = 0;
+    for call in 0.. {
+        let faults = Faults::at(call, Calls::All, Fault::Failed);
+        let objects = archive.parts.objects.clone().with_faults(faults.clone());
+        let parts = openarchive_storage::StorageParts {
+            key_objects: objects.clone(),
+            objects,
+            ..archive.parts.clone()
+        };
+        match openarchive_storage::fsck(&parts, |_| {}).await {
+            Err(_) => failed += 1,
+            Ok(findings) => {
+                assert!(findings.is_empty(), "{findings:?}");
+                assert!(faults.counted() <= call, "call {call} failed and nobody noticed");
+                break;
+            }
+        }
+    }
+    assert!(failed > 5);
+    archive.stop().await;
+}

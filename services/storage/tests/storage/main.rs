@@ -1,0 +1,12 @@
+//! Storage over the real trust service, PostgreSQL and local objects.
+
+#![expect(clippy::unwrap_used, reason = "a test may stop where it finds the unexpected")]
+
+mod archive;
+mod damage;
+mod deduplication;
+mod faults;
+mod large;
+mod limits;
+mod rebuild;
+mod round_trip;

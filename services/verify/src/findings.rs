@@ -1,0 +1,61 @@
+//! One sentence, and one stable code for programs, for each thing that can be broken.
+
+use openarchive_ledger::{
+    commitment::Field,
+    policy::{PolicyError, PolicyFailure},
+    receipt::Failure,
+};
+
+use crate::report::Finding;
+
+pub(crate) fn of_policy_file(error: &PolicyError) -> Finding {
+    Finding { code: "policy_unreadable", sentence: format!("The policy file cannot be read: {error}.") }
+}
+
+pub(crate) fn of_failure(failure: &Failure) -> Finding {
+    let (code, sentence) = match failure {
+        Failure::Malformed(reason) => ("proof_unreadable", format!("The proof cannot be read: {reason}.")),
+        Failure::Policy(failure) => of_policy(*failure),
+        Failure::Origin => {
+            ("origin_unknown", "The checkpoint's origin is not the name of an archive's log.".to_owned())
+        }
+        Failure::Inclusion(reason) => {
+            let sentence = format!("The leaf is not in the tree that the checkpoint commits to: {reason}.");
+            ("leaf_not_in_tree", sentence)
+        }
+        Failure::OtherLog => {
+            ("leaf_in_other_log", "The leaf stands in a log where leaves of its tenant do not belong.".to_owned())
+        }
+        Failure::Opening(field) => of_opening(*field),
+        Failure::Envelope => {
+            ("envelope_unreadable", "What the proof shows as the envelope is not an envelope.".to_owned())
+        }
+        Failure::OtherMessage => (
+            "message_differs",
+            "The message is not the one that was archived: its SHA-256 differs from the one in the proof. Changed \
+             line endings alone are enough for that; take the file as the archive gave it out."
+                .to_owned(),
+        ),
+    };
+    Finding { code, sentence }
+}
+
+fn of_policy(failure: PolicyFailure) -> (&'static str, String) {
+    let code = match failure {
+        PolicyFailure::UnknownLog => "log_not_trusted",
+        PolicyFailure::ForeignKey => "checkpoint_key_foreign",
+        PolicyFailure::BadSignature => "checkpoint_signature_bad",
+        PolicyFailure::BadCosignature => "cosignature_bad",
+        PolicyFailure::NoQuorum => "quorum_not_met",
+    };
+    (code, format!("The checkpoint is not one that the policy accepts: {failure}."))
+}
+
+fn of_opening(field: Field) -> (&'static str, String) {
+    let code = match field {
+        Field::Message => "message_opening_bad",
+        Field::Envelope => "envelope_opening_bad",
+        Field::Object => "object_opening_bad",
+    };
+    (code, format!("What the proof shows as the {field} is not what the leaf commits to."))
+}

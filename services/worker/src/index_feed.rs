@@ -1,0 +1,157 @@
+use std::collections::HashMap;
+
+use futures::{StreamExt, stream};
+use openarchive_mail::text::{Address as MailAddress, extract};
+use openarchive_proto::{
+    index::v1::{
+        Address, Document, DocumentOutcome, IndexMessagesRequest, index_service_client::IndexServiceClient,
+    },
+    ingest::v1::{
+        GetMessageRequest, OpenMessageRequest, Scope, catalogue_service_client::CatalogueServiceClient, scope,
+    },
+};
+use openarchive_rpc::RPC_MESSAGE_BYTES_MAX;
+use tonic::transport::Channel;
+use tracing::debug;
+
+use crate::{Job, Queue, WorkerConfig};
+
+/// The kind of the jobs that ingest writes beside each new message.
+pub(crate) const KIND: &str = "index";
+
+/// Jobs claimed at once.
+const BATCH_JOBS_MAX: i64 = 200;
+/// Text in one call to the index, in bytes.
+const BATCH_TEXT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Messages fetched from the archive at once.
+const FETCHES_MAX: usize = 4;
+
+/// Runs one batch and answers how many jobs it claimed. Each job ends on its own: a message that cannot be read or
+/// indexed does not hold up its neighbours.
+pub(crate) async fn run_batch(config: &WorkerConfig, queue: &Queue) -> anyhow::Result<usize> {
+    let jobs = queue.claim(KIND, BATCH_JOBS_MAX).await?;
+    let claimed = jobs.len();
+    if claimed == 0 {
+        return Ok(0);
+    }
+    let ids: Vec<i64> = jobs.iter().map(|job| job.job_id).collect();
+    let mut fetched = stream::iter(jobs)
+        .map(|job| async { (document(&config.catalogue, &job).await, job) })
+        .buffer_unordered(FETCHES_MAX);
+    let mut batch = Batch::default();
+    while let Some((result, job)) = fetched.next().await {
+        match result {
+            Ok(document) => batch.push(job, document),
+            Err(error) => queue.failed(&job, &format!("{error:#}")).await?,
+        }
+        if batch.text_bytes >= BATCH_TEXT_BYTES_MAX {
+            send(config, queue, std::mem::take(&mut batch)).await?;
+            queue.heartbeat(&ids).await?;
+        }
+    }
+    send(config, queue, batch).await?;
+    debug!(claimed, "index batch done");
+    Ok(claimed)
+}
+
+#[derive(Default)]
+struct Batch {
+    jobs: Vec<Job>,
+    documents: Vec<Document>,
+    text_bytes: usize,
+}
+
+impl Batch {
+    fn push(&mut self, job: Job, document: Document) {
+        self.text_bytes += document.body.len() + document.subject.len();
+        self.jobs.push(job);
+        self.documents.push(document);
+    }
+}
+
+async fn send(config: &WorkerConfig, queue: &Queue, batch: Batch) -> anyhow::Result<()> {
+    if batch.jobs.is_empty() {
+        return Ok(());
+    }
+    let mut client =
+        IndexServiceClient::new(config.index.clone()).max_encoding_message_size(RPC_MESSAGE_BYTES_MAX);
+    let request = IndexMessagesRequest { documents: batch.documents };
+    let results = match client.index_messages(request).await {
+        Ok(response) => response.into_inner().results,
+        Err(status) => {
+            for job in &batch.jobs {
+                queue
+                    .failed(job, &format!("the index answers {}: {}", status.code(), status.message()))
+                    .await?;
+            }
+            return Ok(());
+        }
+    };
+    let mut done = Vec::with_capacity(batch.jobs.len());
+    for (job, result) in batch.jobs.iter().zip(results) {
+        if result.outcome() == DocumentOutcome::Rejected {
+            queue.dead(job, &format!("the index rejects the document: {}", result.reason)).await?;
+        } else {
+            done.push(job.job_id);
+        }
+    }
+    queue.done(&done).await?;
+    Ok(())
+}
+
+/// Reads one message back from the archive and makes what the index takes.
+async fn document(catalogue: &Channel, job: &Job) -> anyhow::Result<Document> {
+    let hex = job.payload.get("message").and_then(serde_json::Value::as_str);
+    let message = hex
+        .and_then(|hex| openarchive_domain::Digest::from_hex(hex).ok())
+        .ok_or_else(|| anyhow::anyhow!("the job's payload names no message digest"))?;
+    let scope = Some(Scope { kind: Some(scope::Kind::All(scope::All {})) });
+    let digest = message.as_bytes().to_vec();
+    let mut client =
+        CatalogueServiceClient::new(catalogue.clone()).max_decoding_message_size(RPC_MESSAGE_BYTES_MAX);
+
+    let request = GetMessageRequest { scope, tenant: job.tenant.clone(), message: digest.clone().into() };
+    let known =
+        client.get_message(request).await.map_err(|s| refused("its catalogue entry", &s))?.into_inner();
+    let request = OpenMessageRequest { scope, tenant: job.tenant.clone(), message: digest.clone().into() };
+    let mut stream = client.open_message(request).await.map_err(|s| refused("its bytes", &s))?.into_inner();
+    let mut bytes = Vec::new();
+    while let Some(piece) = stream.message().await.map_err(|s| refused("its bytes", &s))? {
+        bytes.extend_from_slice(&piece.chunk);
+    }
+    let text = tokio::task::spawn_blocking(move || extract(&bytes)).await?;
+
+    let archived_at = known.message.as_ref().map(|m| m.archived_at.clone()).unwrap_or_default();
+    let fallback = archived_at
+        .parse::<openarchive_domain::Timestamp>()
+        .map_or(0, openarchive_domain::Timestamp::as_millis);
+    let mut bcc: HashMap<String, String> =
+        text.bcc.into_iter().map(|address| (address.address, address.name)).collect();
+    for recipient in known.observations.iter().filter_map(|o| o.envelope.as_ref()).flat_map(|e| &e.to) {
+        bcc.entry(recipient.clone()).or_default();
+    }
+    let mut bcc: Vec<Address> = bcc.into_iter().map(|(address, name)| Address { name, address }).collect();
+    bcc.sort_by(|a, b| a.address.cmp(&b.address));
+    Ok(Document {
+        tenant: job.tenant.clone(),
+        message: digest.into(),
+        from: addresses(text.from),
+        to: addresses(text.to),
+        cc: addresses(text.cc),
+        bcc,
+        subject: text.subject,
+        body: text.body,
+        attachments: text.attachments,
+        message_id: text.message_id.unwrap_or_default(),
+        date_millis: text.date.map_or(fallback, openarchive_domain::Timestamp::as_millis),
+        partly_indexed: text.partly_indexed,
+    })
+}
+
+fn addresses(found: Vec<MailAddress>) -> Vec<Address> {
+    found.into_iter().map(|address| Address { name: address.name, address: address.address }).collect()
+}
+
+fn refused(what: &str, status: &tonic::Status) -> anyhow::Error {
+    anyhow::anyhow!("{what} cannot be read: {} {}", status.code(), status.message())
+}

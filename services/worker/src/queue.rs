@@ -1,0 +1,183 @@
+use std::time::Duration;
+
+use sqlx::{PgPool, postgres::PgListener};
+use tracing::warn;
+use uuid::Uuid;
+
+/// Attempts before a job goes to the dead letters.
+pub const ATTEMPTS_MAX: i32 = 8;
+
+/// How long a claimed job belongs to its worker without a sign of life.
+const LEASE_SECONDS: f64 = 60.0;
+/// Longest wait between two attempts.
+const RETRY_SECONDS_MAX: f64 = 300.0;
+/// Longest error text kept with a job, in characters.
+const ERROR_CHARS_MAX: usize = 500;
+
+/// A claimed job.
+#[derive(Debug, Clone)]
+pub struct Job {
+    pub job_id: i64,
+    pub tenant: String,
+    pub payload: serde_json::Value,
+    pub attempts: i32,
+}
+
+/// The table `jobs.job`.
+#[derive(Clone)]
+pub struct Queue {
+    pool: PgPool,
+    owner: Uuid,
+    retry_after: Duration,
+}
+
+impl Queue {
+    pub fn new(pool: PgPool, retry_after: Duration) -> Self {
+        Self { pool, owner: Uuid::new_v4(), retry_after }
+    }
+
+    pub(crate) const fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Claims up to `limit` due jobs of `kind`, among them jobs whose worker's lease ran out. Durable on return.
+    pub async fn claim(&self, kind: &str, limit: i64) -> Result<Vec<Job>, sqlx::Error> {
+        let rows = sqlx::query!(
+            r#"with due as (
+                 select job_id from jobs.job
+                 where kind = $1
+                   and ((state = 'ready' and run_at <= now()) or (state = 'running' and lease_until < now()))
+                 order by run_at, job_id
+                 limit $2
+                 for update skip locked)
+               update jobs.job j
+               set state = 'running', attempts = attempts + 1, lease_owner = $3,
+                   lease_until = now() + make_interval(secs => $4)
+               from due where j.job_id = due.job_id
+               returning j.job_id, j.tenant, j.payload, j.attempts"#,
+            kind,
+            limit,
+            self.owner,
+            LEASE_SECONDS
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(|r| Job { job_id: r.job_id, tenant: r.tenant, payload: r.payload, attempts: r.attempts })
+            .collect())
+    }
+
+    /// Extends the lease of jobs still in hand.
+    pub async fn heartbeat(&self, jobs: &[i64]) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "update jobs.job set lease_until = now() + make_interval(secs => $3)
+             where job_id = any($1) and lease_owner = $2 and state = 'running'",
+            jobs,
+            self.owner,
+            LEASE_SECONDS
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Done jobs leave the table: the catalogue and the index are their record.
+    pub async fn done(&self, jobs: &[i64]) -> Result<(), sqlx::Error> {
+        sqlx::query!("delete from jobs.job where job_id = any($1) and lease_owner = $2", jobs, self.owner)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Puts a job back with a wait that doubles each time, or among the dead letters after [`ATTEMPTS_MAX`].
+    pub async fn failed(&self, job: &Job, error: &str) -> Result<(), sqlx::Error> {
+        if job.attempts >= ATTEMPTS_MAX {
+            return self.dead(job, error).await;
+        }
+        let doubled = self.retry_after.as_secs_f64() * f64::from(1 << (job.attempts - 1).clamp(0, 16));
+        sqlx::query!(
+            "update jobs.job set state = 'ready', lease_owner = null, lease_until = null, last_error = $3,
+               run_at = now() + make_interval(secs => $4)
+             where job_id = $1 and lease_owner = $2",
+            job.job_id,
+            self.owner,
+            cut(error),
+            doubled.min(RETRY_SECONDS_MAX)
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Sets a job aside: nothing runs it again until a person says so.
+    pub async fn dead(&self, job: &Job, error: &str) -> Result<(), sqlx::Error> {
+        warn!(job_id = job.job_id, attempts = job.attempts, "a job goes to the dead letters");
+        sqlx::query!(
+            "update jobs.job set state = 'dead', lease_owner = null, lease_until = null, last_error = $3,
+               finished_at = now()
+             where job_id = $1 and lease_owner = $2",
+            job.job_id,
+            self.owner,
+            cut(error)
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Makes a dead job ready. `false` when there is no such dead job.
+    pub async fn retry(&self, tenant: &str, job_id: i64) -> Result<bool, sqlx::Error> {
+        let result = sqlx::query!(
+            "update jobs.job set state = 'ready', attempts = 0, run_at = now(), finished_at = null
+             where job_id = $1 and tenant = $2 and state = 'dead'",
+            job_id,
+            tenant
+        )
+        .execute(&self.pool)
+        .await?;
+        let retried = result.rows_affected() == 1;
+        if retried {
+            sqlx::query!("select pg_notify('job', '')").execute(&self.pool).await?;
+        }
+        Ok(retried)
+    }
+
+    /// Hears `NOTIFY job`; where it cannot, the poll interval alone drives the queue.
+    pub(crate) async fn listen(&self) -> Wake {
+        let listener = async {
+            let mut listener = PgListener::connect_with(&self.pool).await?;
+            listener.listen("job").await?;
+            Ok::<_, sqlx::Error>(listener)
+        }
+        .await;
+        match listener {
+            Ok(listener) => Wake(Some(listener)),
+            Err(error) => {
+                warn!(%error, "cannot listen for new jobs, polls instead");
+                Wake(None)
+            }
+        }
+    }
+}
+
+fn cut(error: &str) -> String {
+    error.chars().take(ERROR_CHARS_MAX).collect()
+}
+
+pub(crate) struct Wake(Option<PgListener>);
+
+impl Wake {
+    /// Returns when a job was inserted, or after `at_most`.
+    pub(crate) async fn wait(&mut self, at_most: Duration) {
+        match &mut self.0 {
+            Some(listener) => {
+                if let Ok(Err(_)) = tokio::time::timeout(at_most, listener.recv()).await {
+                    // The listener reconnects by itself; do not spin meanwhile.
+                    tokio::time::sleep(at_most).await;
+                }
+            }
+            None => tokio::time::sleep(at_most).await,
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The job queue over a real PostgreSQL.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use openarchive_testkit::database::TestDatabase;
+use openarchive_worker::{ATTEMPTS_MAX, Queue};
+use sqlx::PgPool;
+
+async fn queue(database: &TestDatabase) -> (PgPool, Queue) {
+    let pool = PgPool::connect(&database.url()).await.unwrap();
+    openarchive_schema::migrate(&pool).await.unwrap();
+    (pool.clone(), Queue::new(pool, Duration::ZERO))
+}
+
+async fn insert(pool: &PgPool, key: &str) {
+    sqlx::query!(
+        "insert into jobs.job (kind, tenant, payload, unique_key) values ('index', 'acme', '{}', $1)
+         on conflict do nothing",
+        key
+    )
+    .execute(pool)
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_job_is_claimed_once_fails_with_waits_dies_and_is_cured_by_a_person() {
+    let database = TestDatabase::start();
+    let (pool, queue) = queue(&database).await;
+    insert(&pool, "a").await;
+    insert(&pool, "a").await;
+
+    let mut job = None;
+    for attempt in 1..=ATTEMPTS_MAX {
+        let claimed = queue.claim("index", 10).await.unwrap();
+        assert_eq!(claimed.len(), 1, "attempt {attempt}: the same key is queued once and due at once");
+        assert_eq!(claimed[0].attempts, attempt);
+        assert!(queue.claim("index", 10).await.unwrap().is_empty(), "a claimed job is nobody else's");
+        queue.failed(&claimed[0], "it does not work").await.unwrap();
+        job = claimed.into_iter().next();
+    }
+    assert!(queue.claim("index", 10).await.unwrap().is_empty(), "a dead job rests");
+    let row = sqlx::query!("select state, last_error from jobs.job").fetch_one(&pool).await.unwrap();
+    assert_eq!((row.state.as_str(), row.last_error.as_deref()), ("dead", Some("it does not work")));
+
+    let job_id = job.unwrap().job_id;
+    assert!(!queue.retry("other-tenant", job_id).await.unwrap());
+    assert!(queue.retry("acme", job_id).await.unwrap());
+    let again = queue.claim("index", 10).await.unwrap();
+    assert_eq!(again[0].attempts, 1);
+    queue.done(&[job_id]).await.unwrap();
+    assert_eq!(sqlx::query!("select job_id from jobs.job").fetch_all(&pool).await.unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn a_job_whose_lease_ran_out_goes_to_another_worker_and_its_first_owner_can_no_longer_end_it() {
+    let database = TestDatabase::start();
+    let (pool, first) = queue(&database).await;
+    insert(&pool, "a").await;
+    let held = first.claim("index", 1).await.unwrap();
+    sqlx::query!("update jobs.job set lease_until = now() - interval '1 second'")
+        .execute(&pool)
+        .await
+        .unwrap();
+
+    let second = Queue::new(pool.clone(), Duration::ZERO);
+    assert_eq!(second.claim("index", 1).await.unwrap().len(), 1);
+    first.done(&[held[0].job_id]).await.unwrap();
+    first.failed(&held[0], "late").await.unwrap();
+    let row = sqlx::query!("select state from jobs.job").fetch_one(&pool).await.unwrap();
+    assert_eq!(row.state, "running", "the late owner changed nothing");
+}
