@@ -68,7 +68,7 @@ step 'find'
 query=zeppelin; [ -z "${MAIL:-}" ] || query='*'
 show archivectl search "$query" --limit 5
 "$bin/archivectl" search "$query" --limit 5
-id=$("$bin/archivectl" search "$query" --limit 1 -o json | grep -o 'sha256:[0-9a-f]\{64\}' | head -n 1)
+id=$("$bin/archivectl" search "$query" --limit 1 -o json 2>/dev/null | grep -o 'sha256:[0-9a-f]\{64\}' | head -n 1)
 [ -n "$id" ] || fail 'nothing was found'
 
 step 'read: every mail back, byte for byte'

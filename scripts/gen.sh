@@ -8,4 +8,6 @@ echo "gen: checked queries"
 scripts/with-database.sh scripts/gen-queries.sh
 echo "gen: OpenAPI"
 OPENARCHIVE_WRITE_GENERATED=1 SQLX_OFFLINE=true cargo test -q -p openarchive-gateway openapi
+echo "gen: limits"
+scripts/limits.sh
 echo "gen: done"

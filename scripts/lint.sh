@@ -8,4 +8,6 @@ echo "lint: clippy"
 cargo clippy --workspace --all-targets --locked -- -D warnings
 echo "lint: dependencies"
 scripts/check-dependencies.sh
+echo "lint: limits table"
+scripts/limits.sh --check
 echo "lint: ok"

@@ -229,10 +229,15 @@ pub(crate) async fn open_index(folder: &Path) -> anyhow::Result<engine::Engine> 
     }
 }
 
-/// Makes an API token for the first tenant if the database knows none, and keeps it in the data folder.
+/// Makes an API token for the first tenant if the database knows none, and keeps it in the data folder. Where the file
+/// is gone (a crash between database and file, or a person) a further one is made: the old one cannot be read back.
 async fn first_token(data: &DataDir, archive: &ArchiveFile, pool: &PgPool) -> anyhow::Result<()> {
     let Some(tenant) = archive.tenants.first() else { return Ok(()) };
-    if let Some(token) = Gateway::ensure_first_token(pool, tenant, &SystemClock).await? {
+    let made = match Gateway::ensure_first_token(pool, tenant, &SystemClock).await? {
+        None if !data.api_token().is_file() => Some(Gateway::issue_token(pool, tenant, &SystemClock).await?),
+        made => made,
+    };
+    if let Some(token) = made {
         write_file(&data.api_token(), token.as_bytes(), Secrecy::Secret)?;
         info!(path = %data.api_token().display(), "an API token was made");
     }
