@@ -78,7 +78,7 @@ while read -r digest; do
   [ "sha256:$(sha256sum <"$work/one.eml" | cut -d' ' -f1)" = "$digest" ] || fail "$digest came back with other bytes"
   exact=$((exact + 1))
   [ $((exact % 10)) -ne 0 ] || progress "byte-exact $exact of $sent"
-done < <(head -n 200 "$work/sent")
+done <"$work/sent"
 progress_end
 
 step 'prove: offline, with nothing but the mail, the proof and the policy'
