@@ -217,23 +217,24 @@ async fn an_interrupted_mbox_that_grew_goes_on_and_one_that_was_rewritten_begins
 #[tokio::test]
 async fn mail_that_is_moved_from_new_to_cur_while_it_is_read_is_taken_once() {
     let site = Site::new();
-    let mails = mails(80);
+    // Many, and changed from the far end in the order of reading: what is moved or deleted has not been read yet.
+    let mails = mails(400);
     fs::create_dir(site.mail.join("cur")).unwrap();
     for (n, mail) in mails.iter().enumerate() {
-        site.write(&format!("new/{n}.host"), mail);
+        site.write(&format!("new/{n:03}.host"), mail);
     }
     let acceptor = site.acceptor();
     let (mut moved, mail) = (0, site.mail.clone());
     let mover = async {
         loop {
             // A reader who opens the mailbox while it is imported, and deletes one mail for good.
-            if acceptor.buffer().stats().await.unwrap().messages > moved && moved < 80 {
-                let last = 79 - moved;
-                let from = mail.join(format!("new/{last}.host"));
-                if moved == 3 {
+            if acceptor.buffer().stats().await.unwrap().messages > moved && moved < 400 {
+                let last = 399 - moved;
+                let from = mail.join(format!("new/{last:03}.host"));
+                if moved == 0 {
                     fs::remove_file(from).unwrap();
                 } else {
-                    fs::rename(from, mail.join(format!("cur/{last}.host:2,RS"))).unwrap();
+                    fs::rename(from, mail.join(format!("cur/{last:03}.host:2,RS"))).unwrap();
                 }
                 moved += 1;
             }
@@ -245,11 +246,11 @@ async fn mail_that_is_moved_from_new_to_cur_while_it_is_read_is_taken_once() {
         () = mover => unreachable!("it never ends"),
     };
     assert!(moved > 10, "{moved}");
-    assert_eq!((summary.imported, summary.skipped, summary.complete), (79, 1, true), "{summary:?}");
+    assert_eq!((summary.imported, summary.skipped, summary.complete), (399, 1, true), "{summary:?}");
     assert_eq!(summary.skipped_list[0].reason, "is gone");
     drop(acceptor);
     let mut expected = once_each(&mails);
-    expected.remove(&Digest::of(&mails[76]));
+    expected.remove(&Digest::of(&mails[399]));
     assert_eq!(site.observed().await, expected);
 }
 
