@@ -41,6 +41,8 @@ fn mail_goes_in_is_found_comes_out_byte_for_byte_and_is_proven_and_a_restart_cha
     verify_with_every_exit_code(&archive, &mails[0]);
 
     assert!(archive.terminate(), "SIGTERM ends it well");
+    // A token whose file is lost cannot be read back from the database: the restart must make another.
+    fs::remove_file(archive.data().join("api-token")).unwrap();
     archive.start();
     let after = archive.ctl(&["search", "from:alice", "--all", "-o", "json"]).json()["results"].clone();
     assert_eq!(before, after);
