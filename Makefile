@@ -36,7 +36,7 @@ corpus: ## fetch the public SpamAssassin mail set (6,046 mails, CC0) into .cache
 .PHONY: test-full
 test-full: setup corpus ## all 6,046 real mails through SMTP and import
 	$(CARGO) build --workspace --locked
-	OPENARCHIVE_CORPUS_MAILS=all $(CARGO) test -p openarchive-e2e --locked -- --nocapture real_mail
+	OPENARCHIVE_CORPUS_MAILS=all $(CARGO) test --workspace --locked --test end_to_end -- --nocapture real_mail
 
 .PHONY: gen
 gen: setup ## regenerate gRPC code, OpenAPI and checked-query data

@@ -11,5 +11,6 @@ cargo build --workspace --locked
 cargo test --workspace --locked --no-run
 started=$(date +%s)
 echo "test: built in $((started - built)) s; runs"
-cargo test --workspace --locked
+# Every suite runs, so that one look at the output tells all that fails.
+cargo test --workspace --locked --no-fail-fast
 echo "test: all passed in $(($(date +%s) - started)) s"

@@ -59,18 +59,26 @@ impl Site {
         observed
     }
 
-    /// Drops an import when it has kept at least `count` mails, and closes the buffer, as a kill would.
+    /// Interrupts imports until at least `count` mails are kept, and closes the buffer each time, as a kill would. Each
+    /// one is stopped by the high-water mark before it is dropped, so that none can run through on a fast machine.
     async fn import_until(&self, path: &Path, count: u64) {
-        let acceptor = self.acceptor();
-        let enough = async {
-            while acceptor.buffer().stats().await.unwrap().messages < count {
-                tokio::task::yield_now().await;
+        loop {
+            let stats = self.acceptor().buffer().stats().await.unwrap();
+            if stats.messages >= count {
+                return;
             }
-        };
-        tokio::select! {
-            biased;
-            () = enough => {}
-            summary = import(&acceptor, path, ProgressDisplay::Hidden) => panic!("it was through before: {summary:?}"),
+            let acceptor = self.acceptor_up_to(stats.bytes + 1);
+            let full = async {
+                while acceptor.buffer().stats().await.unwrap().bytes <= stats.bytes {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::select! {
+                () = full => {}
+                summary = import(&acceptor, path, ProgressDisplay::Hidden) => {
+                    panic!("it was through before: {summary:?}")
+                }
+            }
         }
     }
 }
