@@ -61,6 +61,8 @@ fn real_mail_comes_out_with_the_sha256_it_went_in_with() {
         assert_eq!(reply.code, 250, "{reply:?}");
         expected.insert(Digest::of(&mail), mail);
     }
+    drop(client);
+    let refused = refused_for_bare_lf(&agent.smtp(), &mails);
     agent.wait_drained(600);
     let through_smtp = expected.len() as u64;
     archive.wait_searchable(through_smtp, 600);
@@ -100,8 +102,29 @@ fn real_mail_comes_out_with_the_sha256_it_went_in_with() {
         assert_eq!(&fs::read(&to).unwrap(), bytes, "{digest}");
     }
     eprintln!("real mail: {} mails, {} messages, byte-exact", mails.len(), expected.len());
+    eprintln!("real mail: as they are, SMTP refuses {} of them, each for bare LF: {refused:?}", refused.len());
     // mailbox::read is how the demo reads the same folder.
     assert_eq!(mailbox::read(&folder).unwrap().len(), mails.len());
+}
+
+/// Sends each mail with a bare LF as it is: numbers of those that were refused, which must be all of them.
+fn refused_for_bare_lf(smtp: &str, mails: &[Vec<u8>]) -> Vec<usize> {
+    let bare = |mail: &[u8]| mail.iter().zip([0].iter().chain(mail)).any(|(byte, before)| *byte == b'\n' && *before != b'\r');
+    let (mut refused, mut told) = (Vec::new(), 0);
+    for (n, mail) in mails.iter().enumerate().filter(|(_, mail)| bare(mail)) {
+        let mut client = SmtpClient::connect(smtp).unwrap();
+        match client.send("corpus@example.org", &["archive@example.org".into()], mail) {
+            Ok(reply) => {
+                assert_eq!(reply.code, 550, "mail {n}: {reply:?}");
+                told += 1;
+            }
+            // The agent closes at the first bare LF; the reply is lost where more of the mail was still on its way.
+            Err(error) => assert!(error.downcast_ref::<std::io::Error>().is_some(), "mail {n}: {error:?}"),
+        }
+        refused.push(n);
+    }
+    assert!(told > refused.len() / 2, "{told} of {} refusals were read", refused.len());
+    refused
 }
 
 fn uploaded(agent: &Agent) -> u64 {

@@ -171,12 +171,16 @@ impl Wake {
     /// Returns when a job was inserted, or after `at_most`.
     pub(crate) async fn wait(&mut self, at_most: Duration) {
         match &mut self.0 {
-            Some(listener) => {
-                if let Ok(Err(_)) = tokio::time::timeout(at_most, listener.recv()).await {
-                    // The listener reconnects by itself; do not spin meanwhile.
+            Some(listener) => match tokio::time::timeout(at_most, listener.recv()).await {
+                Ok(Err(sqlx::Error::PoolClosed)) => {
+                    // A closing pool waits for this connection, which the listener would keep.
+                    self.0 = None;
                     tokio::time::sleep(at_most).await;
                 }
-            }
+                // The listener reconnects by itself; do not spin meanwhile.
+                Ok(Err(_)) => tokio::time::sleep(at_most).await,
+                Ok(Ok(_)) | Err(_) => {}
+            },
             None => tokio::time::sleep(at_most).await,
         }
     }
