@@ -8,6 +8,10 @@ echo "gen: checked queries"
 scripts/with-database.sh scripts/gen-queries.sh
 echo "gen: OpenAPI"
 OPENARCHIVE_WRITE_GENERATED=1 SQLX_OFFLINE=true cargo test -q -p openarchive-gateway openapi
+echo "gen: metrics"
+OPENARCHIVE_WRITE_GENERATED=1 cargo test -q -p openarchive-telemetry --lib docs_metrics_md_is_fresh
+echo "gen: topology"
+OPENARCHIVE_WRITE_GENERATED=1 cargo test -q -p openarchive-topology
 echo "gen: limits"
 scripts/limits.sh
 echo "gen: done"

@@ -4,16 +4,23 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use anyhow::Context;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::{Archive, Ctl, archive::run, eventually, program};
+use crate::{
+    Archive, Cluster, Ctl,
+    archive::{assert_no_panic, run},
+    eventually, http_get, program,
+};
 
 /// How the agent's one listener reads envelopes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PeerMode {
     Plain,
     JrnPlus,
+    XEnvelopeTo,
+    ExchangeReport,
 }
 
 /// What differs between agents in tests.
@@ -22,15 +29,29 @@ pub struct AgentOptions {
     /// TENANT/NAME.
     pub name: String,
     pub mode: PeerMode,
+    /// As in the configuration file: `smtp` or `lmtp`.
+    pub protocol: &'static str,
+    /// As in the configuration file: `150MiB`.
+    pub message_size: &'static str,
     /// As in the configuration file: `8GiB`.
     pub high_water: String,
     /// Port of the listener; 0: chosen at the first start and kept.
     pub port: u16,
+    /// Environment variables of the process.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Default for AgentOptions {
     fn default() -> Self {
-        Self { name: "default/mx1".into(), mode: PeerMode::Plain, high_water: "8GiB".into(), port: 0 }
+        Self {
+            name: "default/mx1".into(),
+            mode: PeerMode::Plain,
+            protocol: "smtp",
+            message_size: "150MiB",
+            high_water: "8GiB".into(),
+            port: 0,
+            environment: Vec::new(),
+        }
     }
 }
 
@@ -38,6 +59,8 @@ impl Default for AgentOptions {
 pub struct Agent {
     pub options: AgentOptions,
     folder: PathBuf,
+    /// Port of health and metrics.
+    admin: u16,
     process: Option<Child>,
 }
 
@@ -53,7 +76,7 @@ impl Agent {
             .arg("--out")
             .arg(&identity));
         assert_eq!(added.code, 0, "{} {}", added.stdout, added.stderr);
-        let mut agent = Self { options, folder, process: None };
+        let mut agent = Self { options, folder, admin: free_port(), process: None };
         if agent.options.port == 0 {
             agent.options.port = free_port();
         }
@@ -68,16 +91,41 @@ impl Agent {
         agent
     }
 
+    /// An agent of an archive of separate services, without starting it. It knows one replica of ingest.
+    pub fn in_cluster(cluster: &Cluster, replica: usize, options: AgentOptions) -> anyhow::Result<Self> {
+        let folder = cluster.root().join(format!("agent-{}", options.name.replace('/', "-")));
+        let identity = folder.join("identity");
+        fs::create_dir_all(&identity)?;
+        let (tenant, name) = options.name.split_once('/').context("an agent is TENANT/NAME")?;
+        cluster.pki().write_agent(&identity, tenant, name)?;
+        fs::write(identity.join("log.policy"), cluster.policy(tenant))?;
+        let mut agent = Self { options, folder, admin: free_port(), process: None };
+        if agent.options.port == 0 {
+            agent.options.port = free_port();
+        }
+        let ingest = cluster.ingest();
+        agent.write_config(ingest.get(replica).context("there is no such replica")?);
+        Ok(agent)
+    }
+
     /// Writes the configuration anew: the core's port may have changed with its restart.
     pub fn configure(&self, archive: &Archive) {
+        self.write_config(&archive.ingest());
+    }
+
+    fn write_config(&self, core: &str) {
         let mode = match self.options.mode {
             PeerMode::Plain => "plain",
             PeerMode::JrnPlus => "jrn-plus",
+            PeerMode::XEnvelopeTo => "x-envelope-to",
+            PeerMode::ExchangeReport => "exchange-report",
         };
         let text = format!(
-            "dataDir: buffer\nhostname: localhost\ncore:\n  address: {core}\n  ca: identity/ca.pem\n  certificate: identity/agent.pem\n  key: identity/agent.key\n  logPolicy: identity/log.policy\nlisteners:\n  - name: journal\n    address: 127.0.0.1\n    port: {port}\n    startTLS: {{required: false}}\n    peers:\n      - cidrs: [127.0.0.0/8]\n        journalMode: {mode}\nbuffer:\n  highWater: {high_water}\n",
-            core = archive.ingest(),
+            "dataDir: buffer\nhostname: localhost\nadmin: 127.0.0.1:{admin}\ncore:\n  address: {core}\n  ca: identity/ca.pem\n  certificate: identity/agent.pem\n  key: identity/agent.key\n  logPolicy: identity/log.policy\nlisteners:\n  - name: journal\n    address: 127.0.0.1\n    port: {port}\n    protocol: {protocol}\n    startTLS: {{required: false}}\n    peers:\n      - cidrs: [127.0.0.0/8]\n        journalMode: {mode}\nbuffer:\n  highWater: {high_water}\nlimits:\n  messageSize: {message_size}\n",
             port = self.options.port,
+            admin = self.admin,
+            protocol = self.options.protocol,
+            message_size = self.options.message_size,
             high_water = self.options.high_water,
         );
         assert!(fs::write(self.config(), text).is_ok(), "cannot write the agent's configuration");
@@ -85,6 +133,16 @@ impl Agent {
 
     pub fn config(&self) -> PathBuf {
         self.folder.join("agent.yaml")
+    }
+
+    /// Text of `/metrics`.
+    pub fn metrics(&self) -> String {
+        http_get(self.admin, "/metrics").unwrap_or_default()
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> PathBuf {
+        self.folder.join("agent.log")
     }
 
     pub fn smtp(&self) -> String {
@@ -95,6 +153,7 @@ impl Agent {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.folder.join("agent.log"));
         let mut command = Command::new(program("openarchive-edge"));
         command.args(["run", "--config"]).arg(self.config()).stdin(Stdio::null()).stdout(Stdio::null());
+        command.envs(self.options.environment.iter().cloned());
         if let Ok(log) = log {
             command.stderr(log);
         }
@@ -113,6 +172,7 @@ impl Agent {
         if let Some(mut process) = self.process.take() {
             let _ = process.wait();
         }
+        assert_no_panic(&self.folder.join("agent.log"));
     }
 
     pub fn kill(&mut self) {
@@ -141,7 +201,7 @@ impl Agent {
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0")
         .and_then(|l| l.local_addr())
         .map_or(0, |address| address.port())

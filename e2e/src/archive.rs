@@ -116,7 +116,9 @@ impl Archive {
     }
 
     fn wait(&mut self) -> bool {
-        self.process.take().is_some_and(|mut process| process.wait().is_ok_and(|status| status.success()))
+        let ended = self.process.take().is_some_and(|mut p| p.wait().is_ok_and(|status| status.success()));
+        assert_no_panic(&self.root().join("archive.log"));
+        ended
     }
 
     fn endpoint(&self, name: &str) -> String {
@@ -182,6 +184,15 @@ impl Archive {
         let report = self.offline("fsck", &[]);
         assert_eq!(report.code, 0, "fsck: {}\n{}", report.stdout, report.stderr);
     }
+}
+
+/// A program that panicked may look well from outside: tokio keeps the others' tasks running.
+pub(crate) fn assert_no_panic(log: &Path) {
+    let text = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let panicked = text.lines().find(|line| line.contains("panicked at"));
+    // Not while another failure is on its way out: that would abort without a word.
+    assert!(std::thread::panicking() || panicked.is_none(), "{}: {panicked:?}", log.display());
 }
 
 pub(crate) fn run(command: &mut Command) -> Ctl {

@@ -3,12 +3,16 @@
 
 mod agent;
 mod archive;
+mod cluster;
 mod deadline;
+mod pki;
 mod programs;
 mod skip;
 
 pub use agent::{Agent, AgentOptions, PeerMode};
 pub use archive::{Archive, Ctl};
+pub use cluster::{Cluster, http_get};
 pub use deadline::eventually;
+pub use pki::Pki;
 pub use programs::program;
 pub use skip::skip;

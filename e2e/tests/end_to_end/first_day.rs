@@ -18,12 +18,25 @@ pub(crate) fn send_all(smtp: &str, roots: &str, mails: &[SampleMail]) {
     client.quit().unwrap();
 }
 
+/// Mails that others drop the second of: one Message-ID on two, and none on two.
+fn without_an_id_of_their_own() -> Vec<SampleMail> {
+    let mail = |id: &str, text: &str| SampleMail {
+        from: "carol@example.org".to_owned(),
+        to: vec!["dave@example.org".to_owned()],
+        bytes: format!("From: carol@example.org\r\n{id}Subject: ids\r\n\r\n{text}\r\n").into_bytes(),
+    };
+    let same = "Message-ID: <same@example.org>\r\n";
+    vec![mail(same, "the first"), mail(same, "the second"), mail("", "the third"), mail("", "the fourth")]
+}
+
 #[test]
 fn mail_goes_in_is_found_comes_out_byte_for_byte_and_is_proven_and_a_restart_changes_nothing() {
     let mut archive = Archive::dev();
-    let mails = sample_mail(11, 40);
+    let mut mails = sample_mail(11, 40);
+    mails.extend(without_an_id_of_their_own());
     send_all(&archive.smtp(), &archive.authority(), &mails);
-    archive.wait_searchable(40, 60);
+    archive.wait_searchable(44, 60);
+    assert_eq!(archive.count("message-id:same@example.org"), 2, "one Message-ID, two mails");
 
     for mail in &mails {
         let id = Digest::of(&mail.bytes).to_string();

@@ -7,7 +7,12 @@ mod crash;
 mod first_day;
 mod import;
 mod jobs;
+mod journal;
 mod postfix;
 mod real_mail;
 mod rebuild;
 mod search;
+mod separate;
+#[path = "../../../services/telemetry/tests/telemetry/sink.rs"]
+mod sink;
+mod telemetry;

@@ -1,6 +1,9 @@
 //! 200 generated queries against an independent scan; paging while mail arrives.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
 use openarchive_domain::Digest;
 use openarchive_e2e::Archive;
@@ -45,19 +48,55 @@ const CLAUSES: [&str; 14] = [
     "bcc:doerte",
 ];
 
+/// Words of the sample mail's sentences, so that some stand near each other.
+const NEAR_WORDS: [&str; 12] = [
+    "end",
+    "month",
+    "invoice",
+    "due",
+    "turbine",
+    "shipped",
+    "monday",
+    "lawyer",
+    "paragraph",
+    "agrees",
+    "vertrag",
+    "monate",
+];
+const SIZES: [&str; 7] = ["1kb", "2kib", "10kb", "30000", "50kb", "100KiB", "1mb"];
+
+fn near(numbers: &mut Numbers) -> String {
+    let words: Vec<&str> = (0..2 + numbers.below(2)).map(|_| numbers.pick(&NEAR_WORDS)).collect();
+    let field = numbers.pick(&["", "body:", "subject:"]);
+    format!("{field}\"{}\"~{}", words.join(" "), [0, 2, 5, 12, 100][numbers.below(5)])
+}
+
+fn size(numbers: &mut Numbers) -> String {
+    let (one, other) = (numbers.below(SIZES.len()), numbers.below(SIZES.len()));
+    match numbers.below(4) {
+        0 => format!("size:>{}", SIZES[one]),
+        1 => format!("size:<{}", SIZES[one]),
+        2 => format!("size:..{}", SIZES[one]),
+        _ => format!("size:{}..{}", SIZES[one.min(other)], SIZES[one.max(other)]),
+    }
+}
+
 fn generated(numbers: &mut Numbers, depth: usize) -> String {
-    match numbers.below(if depth == 0 { 2 } else { 6 }) {
+    match numbers.below(if depth == 0 { 5 } else { 9 }) {
         0 => numbers.pick(&WORDS).to_owned(),
         1 => numbers.pick(&CLAUSES).to_owned(),
-        2 => format!("({} OR {})", generated(numbers, depth - 1), generated(numbers, depth - 1)),
-        3 => format!("{} AND {}", generated(numbers, depth - 1), generated(numbers, depth - 1)),
-        4 => format!("NOT {}", generated(numbers, 0)),
+        2 => near(numbers),
+        3 => size(numbers),
+        4 => format!("agent:{}", numbers.pick(&["AGENT", "AGENT*", "none", "n*"])),
+        5 => format!("({} OR {})", generated(numbers, depth - 1), generated(numbers, depth - 1)),
+        6 => format!("{} AND {}", generated(numbers, depth - 1), generated(numbers, depth - 1)),
+        7 => format!("NOT {}", generated(numbers, 0)),
         _ => format!("{} {}", generated(numbers, depth - 1), generated(numbers, 0)),
     }
 }
 
 /// What the worker gives the index, made here from the mail alone.
-fn document(mail: &SampleMail) -> Document {
+fn document(mail: &SampleMail, agent: &str) -> Document {
     let text = extract(&mail.bytes);
     let addresses = |list: &[MailAddress]| {
         list.iter().map(|a| Address { name: a.name.clone(), address: a.address.clone() }).collect()
@@ -76,6 +115,8 @@ fn document(mail: &SampleMail) -> Document {
     document.attachments = text.attachments;
     document.date = text.date;
     document.partly_indexed = text.partly_indexed;
+    document.length = mail.bytes.len() as u64;
+    document.agents = vec![agent.to_owned()];
     document
 }
 
@@ -85,13 +126,17 @@ fn two_hundred_generated_queries_agree_with_a_scan_over_the_same_mail() {
     let mails = sample_mail(51, 150);
     send_all(&archive.smtp(), &archive.authority(), &mails);
     archive.wait_searchable(150, 60);
+    let agents = archive.ctl(&["agents", "-o", "json"]).json();
+    let agent = agents["agents"][0]["agent"].as_str().unwrap();
     let documents: BTreeMap<String, Document> =
-        mails.iter().map(|mail| (Digest::of(&mail.bytes).to_string(), document(mail))).collect();
+        mails.iter().map(|mail| (Digest::of(&mail.bytes).to_string(), document(mail, agent))).collect();
 
     let mut numbers = Numbers::seeded(200);
     let mut answered = 0;
+    let mut asked = BTreeSet::new();
     for n in 0..200 {
-        let text = generated(&mut numbers, 2);
+        let text = generated(&mut numbers, 2).replace("AGENT", agent);
+        asked.extend(["~", "size:", "agent:"].into_iter().filter(|operator| text.contains(operator)));
         let query = Query::parse(&text).unwrap();
         let expected: BTreeSet<String> = documents
             .iter()
@@ -112,6 +157,34 @@ fn two_hundred_generated_queries_agree_with_a_scan_over_the_same_mail() {
         answered += usize::from(!expected.is_empty());
     }
     assert!(answered > 60, "the queries are not empty talk: {answered} found something");
+    assert_eq!(asked.len(), 3, "every operator was asked for");
+}
+
+#[test]
+fn an_index_that_an_older_version_left_is_made_anew_and_filled_with_every_mail() {
+    let mut archive = Archive::dev();
+    let mails = sample_mail(71, 40);
+    send_all(&archive.smtp(), &archive.authority(), &mails);
+    archive.wait_searchable(40, 60);
+    archive.terminate();
+    // What this version reads lies where an older one kept its own: nothing of it may be taken over.
+    let index = archive.data().join("index");
+    fs::rename(index.join("v2"), index.join("v1")).unwrap();
+    archive.start();
+    archive.wait_searchable(40, 60);
+    assert!(!index.join("v1").exists(), "the old one is gone");
+    let small = mails.iter().filter(|mail| mail.bytes.len() <= 1_000).count() as u64;
+    assert_eq!(archive.count("size:<=1kb"), small);
+
+    let found = archive.ctl(&["search", "zeppelin", "--highlight"]);
+    assert!(
+        found.code == 0 && found.stdout.contains("body: ") && found.stdout.contains("«zeppelin»"),
+        "{found:?}"
+    );
+    let explained = archive.ctl(&["search", "\"Two words\"~3 size:>1mb", "--explain"]);
+    assert!(explained.code == 0 && explained.stdout.contains("two words (in any order"), "{explained:?}");
+    let refused = archive.ctl(&["search", "size:>big"]);
+    assert!(refused.code == 1 && refused.stderr.contains("at byte 6"), "{refused:?}");
 }
 
 #[test]

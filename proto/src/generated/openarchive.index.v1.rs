@@ -40,6 +40,15 @@ pub struct Document {
     pub date_millis: i64,
     #[prost(bool, tag = "12")]
     pub partly_indexed: bool,
+    /// Of the exact message bytes.
+    #[prost(uint64, tag = "13")]
+    pub length: u64,
+    /// Agents that saw the mail.
+    #[prost(string, repeated, tag = "14")]
+    pub agents: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Times that the mail was seen so far.
+    #[prost(uint64, tag = "15")]
+    pub observations: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct IndexMessagesResponse {
@@ -107,6 +116,117 @@ pub struct CountResponse {
     pub total: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExplainRequest {
+    #[prost(message, optional, tag = "1")]
+    pub scope: ::core::option::Option<super::super::ingest::v1::Scope>,
+    #[prost(string, tag = "2")]
+    pub tenant: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub query: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExplainResponse {
+    /// Of grammar and meaning.
+    #[prost(uint32, tag = "1")]
+    pub version: u32,
+    #[prost(string, tag = "2")]
+    pub canonical_query: ::prost::alloc::string::String,
+    /// The tree, parents before their children, children in order.
+    #[prost(message, repeated, tag = "3")]
+    pub nodes: ::prost::alloc::vec::Vec<QueryNode>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QueryNode {
+    /// 0 is the root; a node's children follow it, one deeper.
+    #[prost(uint32, tag = "1")]
+    pub depth: u32,
+    #[prost(enumeration = "QueryNodeKind", tag = "2")]
+    pub kind: i32,
+    /// Of TEXT.
+    #[prost(message, optional, tag = "3")]
+    pub text: ::core::option::Option<TextMeaning>,
+    /// Of DATE (YYYY-MM-DD) and SIZE (bytes); both ends included, an empty one is open.
+    #[prost(string, tag = "4")]
+    pub first: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub last: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TextMeaning {
+    /// As written.
+    #[prost(string, tag = "1")]
+    pub text: ::prost::alloc::string::String,
+    /// Fields of a mail that are looked into.
+    #[prost(string, repeated, tag = "2")]
+    pub fields: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(enumeration = "TextForm", tag = "3")]
+    pub form: i32,
+    /// Of NEAR: most other words among those that are looked for.
+    #[prost(uint32, tag = "4")]
+    pub distance: u32,
+    /// After analysis, in order; one of the fields holds all of them in this form.
+    #[prost(string, repeated, tag = "5")]
+    pub words: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Or one of these stands there: whole addresses (alice@example.org), domains (@example.org), identifiers, names.
+    #[prost(string, repeated, tag = "6")]
+    pub whole: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct HighlightRequest {
+    #[prost(message, optional, tag = "1")]
+    pub scope: ::core::option::Option<super::super::ingest::v1::Scope>,
+    #[prost(string, tag = "2")]
+    pub tenant: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub query: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "4")]
+    pub mail: ::core::option::Option<MailText>,
+}
+/// The text of one mail, as the archive holds it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct MailText {
+    #[prost(message, repeated, tag = "1")]
+    pub from: ::prost::alloc::vec::Vec<Address>,
+    #[prost(message, repeated, tag = "2")]
+    pub to: ::prost::alloc::vec::Vec<Address>,
+    #[prost(message, repeated, tag = "3")]
+    pub cc: ::prost::alloc::vec::Vec<Address>,
+    #[prost(message, repeated, tag = "4")]
+    pub bcc: ::prost::alloc::vec::Vec<Address>,
+    #[prost(string, tag = "5")]
+    pub subject: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub body: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "7")]
+    pub attachments: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct HighlightResponse {
+    /// At most 6: subject, body, attachments, people.
+    #[prost(message, repeated, tag = "1")]
+    pub fragments: ::prost::alloc::vec::Vec<Fragment>,
+}
+/// A piece of a mail's text with words that were looked for. Plain text, never markup.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Fragment {
+    /// As in a query.
+    #[prost(string, tag = "1")]
+    pub field: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub text: ::prost::alloc::string::String,
+    /// In order, not overlapping.
+    #[prost(message, repeated, tag = "3")]
+    pub matches: ::prost::alloc::vec::Vec<Match>,
+}
+/// Characters (Unicode scalar values) of the fragment's text, counted from 0; `end` is the first one behind.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Match {
+    #[prost(uint32, tag = "1")]
+    pub start: u32,
+    #[prost(uint32, tag = "2")]
+    pub end: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DeleteMessagesRequest {
     #[prost(string, tag = "1")]
     pub tenant: ::prost::alloc::string::String,
@@ -127,7 +247,18 @@ pub struct IndexStatusResponse {
     /// Changes when the index is rebuilt; cursors of another generation are refused.
     #[prost(string, tag = "2")]
     pub generation: ::prost::alloc::string::String,
+    /// MarkFilled was called for this generation.
+    #[prost(bool, tag = "3")]
+    pub filled: bool,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MarkFilledRequest {
+    /// Of the index that was filled; FAILED_PRECONDITION if it is another by now.
+    #[prost(string, tag = "1")]
+    pub generation: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MarkFilledResponse {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum DocumentOutcome {
@@ -156,6 +287,89 @@ impl DocumentOutcome {
             "DOCUMENT_OUTCOME_INDEXED" => Some(Self::Indexed),
             "DOCUMENT_OUTCOME_SKIPPED" => Some(Self::Skipped),
             "DOCUMENT_OUTCOME_REJECTED" => Some(Self::Rejected),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum QueryNodeKind {
+    Unspecified = 0,
+    /// Every mail.
+    All = 1,
+    Text = 2,
+    Date = 3,
+    Size = 4,
+    HasAttachment = 5,
+    Not = 6,
+    And = 7,
+    Or = 8,
+}
+impl QueryNodeKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "QUERY_NODE_KIND_UNSPECIFIED",
+            Self::All => "QUERY_NODE_KIND_ALL",
+            Self::Text => "QUERY_NODE_KIND_TEXT",
+            Self::Date => "QUERY_NODE_KIND_DATE",
+            Self::Size => "QUERY_NODE_KIND_SIZE",
+            Self::HasAttachment => "QUERY_NODE_KIND_HAS_ATTACHMENT",
+            Self::Not => "QUERY_NODE_KIND_NOT",
+            Self::And => "QUERY_NODE_KIND_AND",
+            Self::Or => "QUERY_NODE_KIND_OR",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "QUERY_NODE_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "QUERY_NODE_KIND_ALL" => Some(Self::All),
+            "QUERY_NODE_KIND_TEXT" => Some(Self::Text),
+            "QUERY_NODE_KIND_DATE" => Some(Self::Date),
+            "QUERY_NODE_KIND_SIZE" => Some(Self::Size),
+            "QUERY_NODE_KIND_HAS_ATTACHMENT" => Some(Self::HasAttachment),
+            "QUERY_NODE_KIND_NOT" => Some(Self::Not),
+            "QUERY_NODE_KIND_AND" => Some(Self::And),
+            "QUERY_NODE_KIND_OR" => Some(Self::Or),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum TextForm {
+    Unspecified = 0,
+    /// Side by side.
+    Whole = 1,
+    /// Side by side, the last one only a beginning.
+    Prefix = 2,
+    /// In any order, with at most `distance` other words among them.
+    Near = 3,
+}
+impl TextForm {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "TEXT_FORM_UNSPECIFIED",
+            Self::Whole => "TEXT_FORM_WHOLE",
+            Self::Prefix => "TEXT_FORM_PREFIX",
+            Self::Near => "TEXT_FORM_NEAR",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "TEXT_FORM_UNSPECIFIED" => Some(Self::Unspecified),
+            "TEXT_FORM_WHOLE" => Some(Self::Whole),
+            "TEXT_FORM_PREFIX" => Some(Self::Prefix),
+            "TEXT_FORM_NEAR" => Some(Self::Near),
             _ => None,
         }
     }
@@ -251,7 +465,8 @@ pub mod index_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Answers when the batch is durable in the index. A document already there is skipped.
+        /// Answers when the batch is durable in the index. A document already there is skipped, unless the new one knows of more
+        /// observations: then it takes the place of the old one.
         pub async fn index_messages(
             &mut self,
             request: impl tonic::IntoRequest<super::IndexMessagesRequest>,
@@ -320,6 +535,58 @@ pub mod index_service_client {
                 .insert(GrpcMethod::new("openarchive.index.v1.IndexService", "Count"));
             self.inner.unary(req, path, codec).await
         }
+        /// How a query is understood. Reads no mail.
+        pub async fn explain(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ExplainRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExplainResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/openarchive.index.v1.IndexService/Explain",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("openarchive.index.v1.IndexService", "Explain"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Where a query's words stand in a text that the caller brings, by the analyser that the index was made with.
+        pub async fn highlight(
+            &mut self,
+            request: impl tonic::IntoRequest<super::HighlightRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::HighlightResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/openarchive.index.v1.IndexService/Highlight",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("openarchive.index.v1.IndexService", "Highlight"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn delete_messages(
             &mut self,
             request: impl tonic::IntoRequest<super::DeleteMessagesRequest>,
@@ -375,6 +642,33 @@ pub mod index_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Says that whatever belongs into the index is in it or queued durably. Answers when that is durable in the index.
+        pub async fn mark_filled(
+            &mut self,
+            request: impl tonic::IntoRequest<super::MarkFilledRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::MarkFilledResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/openarchive.index.v1.IndexService/MarkFilled",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("openarchive.index.v1.IndexService", "MarkFilled"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -390,7 +684,8 @@ pub mod index_service_server {
     /// Generated trait containing gRPC methods that should be implemented for use with IndexServiceServer.
     #[async_trait]
     pub trait IndexService: std::marker::Send + std::marker::Sync + 'static {
-        /// Answers when the batch is durable in the index. A document already there is skipped.
+        /// Answers when the batch is durable in the index. A document already there is skipped, unless the new one knows of more
+        /// observations: then it takes the place of the old one.
         async fn index_messages(
             &self,
             request: tonic::Request<super::IndexMessagesRequest>,
@@ -406,6 +701,19 @@ pub mod index_service_server {
             &self,
             request: tonic::Request<super::CountRequest>,
         ) -> std::result::Result<tonic::Response<super::CountResponse>, tonic::Status>;
+        /// How a query is understood. Reads no mail.
+        async fn explain(
+            &self,
+            request: tonic::Request<super::ExplainRequest>,
+        ) -> std::result::Result<tonic::Response<super::ExplainResponse>, tonic::Status>;
+        /// Where a query's words stand in a text that the caller brings, by the analyser that the index was made with.
+        async fn highlight(
+            &self,
+            request: tonic::Request<super::HighlightRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::HighlightResponse>,
+            tonic::Status,
+        >;
         async fn delete_messages(
             &self,
             request: tonic::Request<super::DeleteMessagesRequest>,
@@ -418,6 +726,14 @@ pub mod index_service_server {
             request: tonic::Request<super::IndexStatusRequest>,
         ) -> std::result::Result<
             tonic::Response<super::IndexStatusResponse>,
+            tonic::Status,
+        >;
+        /// Says that whatever belongs into the index is in it or queued durably. Answers when that is durable in the index.
+        async fn mark_filled(
+            &self,
+            request: tonic::Request<super::MarkFilledRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::MarkFilledResponse>,
             tonic::Status,
         >;
     }
@@ -631,6 +947,96 @@ pub mod index_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/openarchive.index.v1.IndexService/Explain" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExplainSvc<T: IndexService>(pub Arc<T>);
+                    impl<
+                        T: IndexService,
+                    > tonic::server::UnaryService<super::ExplainRequest>
+                    for ExplainSvc<T> {
+                        type Response = super::ExplainResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ExplainRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IndexService>::explain(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExplainSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/openarchive.index.v1.IndexService/Highlight" => {
+                    #[allow(non_camel_case_types)]
+                    struct HighlightSvc<T: IndexService>(pub Arc<T>);
+                    impl<
+                        T: IndexService,
+                    > tonic::server::UnaryService<super::HighlightRequest>
+                    for HighlightSvc<T> {
+                        type Response = super::HighlightResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::HighlightRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IndexService>::highlight(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = HighlightSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/openarchive.index.v1.IndexService/DeleteMessages" => {
                     #[allow(non_camel_case_types)]
                     struct DeleteMessagesSvc<T: IndexService>(pub Arc<T>);
@@ -706,6 +1112,51 @@ pub mod index_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = IndexStatusSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/openarchive.index.v1.IndexService/MarkFilled" => {
+                    #[allow(non_camel_case_types)]
+                    struct MarkFilledSvc<T: IndexService>(pub Arc<T>);
+                    impl<
+                        T: IndexService,
+                    > tonic::server::UnaryService<super::MarkFilledRequest>
+                    for MarkFilledSvc<T> {
+                        type Response = super::MarkFilledResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::MarkFilledRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IndexService>::mark_filled(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = MarkFilledSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -192,6 +192,35 @@ pub struct ReportStatusResponse {
     #[prost(string, tag = "3")]
     pub verifier_key: ::prost::alloc::string::String,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EnrolRequest {
+    #[prost(string, tag = "1")]
+    pub token: ::prost::alloc::string::String,
+    /// PKCS#10, DER, at most 16 KiB. Only its key is used: Ed25519, P-256, P-384 or RSA of at least 2,048 bits.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub csr: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EnrolResponse {
+    /// PEM: the agent's own first, then its issuers below the root.
+    #[prost(string, tag = "1")]
+    pub certificate_chain: ::prost::alloc::string::String,
+    /// What receipts are checked with (C2SP tlog-policy).
+    #[prost(string, tag = "2")]
+    pub log_policy: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RenewCertificateRequest {
+    /// As in EnrolRequest.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub csr: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RenewCertificateResponse {
+    /// As in EnrolResponse.
+    #[prost(string, tag = "1")]
+    pub certificate_chain: ::prost::alloc::string::String,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetConsistencyRequest {
     #[prost(uint64, tag = "1")]
@@ -472,6 +501,59 @@ pub mod agent_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Without a certificate: a one-time token and a certificate request give the first one. The same request may be
+        /// repeated with its token while that is valid.
+        pub async fn enrol(
+            &mut self,
+            request: impl tonic::IntoRequest<super::EnrolRequest>,
+        ) -> std::result::Result<tonic::Response<super::EnrolResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/openarchive.ingest.v1.AgentService/Enrol",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("openarchive.ingest.v1.AgentService", "Enrol"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The next certificate, of the same tenant and agent.
+        pub async fn renew_certificate(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RenewCertificateRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RenewCertificateResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/openarchive.ingest.v1.AgentService/RenewCertificate",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "openarchive.ingest.v1.AgentService",
+                        "RenewCertificate",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// So that the agent can check growth from the checkpoint it knows to the one in a receipt.
         pub async fn get_consistency(
             &mut self,
@@ -553,6 +635,20 @@ pub mod agent_service_server {
             request: tonic::Request<super::ReportStatusRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ReportStatusResponse>,
+            tonic::Status,
+        >;
+        /// Without a certificate: a one-time token and a certificate request give the first one. The same request may be
+        /// repeated with its token while that is valid.
+        async fn enrol(
+            &self,
+            request: tonic::Request<super::EnrolRequest>,
+        ) -> std::result::Result<tonic::Response<super::EnrolResponse>, tonic::Status>;
+        /// The next certificate, of the same tenant and agent.
+        async fn renew_certificate(
+            &self,
+            request: tonic::Request<super::RenewCertificateRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RenewCertificateResponse>,
             tonic::Status,
         >;
         /// So that the agent can check growth from the checkpoint it knows to the one in a receipt.
@@ -825,6 +921,96 @@ pub mod agent_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/openarchive.ingest.v1.AgentService/Enrol" => {
+                    #[allow(non_camel_case_types)]
+                    struct EnrolSvc<T: AgentService>(pub Arc<T>);
+                    impl<
+                        T: AgentService,
+                    > tonic::server::UnaryService<super::EnrolRequest> for EnrolSvc<T> {
+                        type Response = super::EnrolResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::EnrolRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AgentService>::enrol(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EnrolSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/openarchive.ingest.v1.AgentService/RenewCertificate" => {
+                    #[allow(non_camel_case_types)]
+                    struct RenewCertificateSvc<T: AgentService>(pub Arc<T>);
+                    impl<
+                        T: AgentService,
+                    > tonic::server::UnaryService<super::RenewCertificateRequest>
+                    for RenewCertificateSvc<T> {
+                        type Response = super::RenewCertificateResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RenewCertificateRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AgentService>::renew_certificate(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RenewCertificateSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/openarchive.ingest.v1.AgentService/GetConsistency" => {
                     #[allow(non_camel_case_types)]
                     struct GetConsistencySvc<T: AgentService>(pub Arc<T>);
@@ -910,6 +1096,257 @@ pub mod agent_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetHoldRequest {
+    #[prost(string, tag = "1")]
+    pub tenant: ::prost::alloc::string::String,
+    /// A DNS label, never used twice. It stands in the ledger: no personal data.
+    #[prost(string, tag = "2")]
+    pub hold: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    /// What the mail was found by, for people; empty where it was named.
+    #[prost(string, tag = "4")]
+    pub query: ::prost::alloc::string::String,
+    /// SHA-256 of each mail, each once, at most 100,000. The list is frozen.
+    #[prost(bytes = "bytes", repeated, tag = "5")]
+    pub messages: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// Id of the token that asks.
+    #[prost(string, tag = "6")]
+    pub actor: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetHoldResponse {
+    #[prost(uint64, tag = "1")]
+    pub leaf_index: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReleaseHoldRequest {
+    #[prost(string, tag = "1")]
+    pub tenant: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub hold: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub actor: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReleaseHoldResponse {
+    #[prost(uint64, tag = "1")]
+    pub leaf_index: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListHoldsRequest {
+    #[prost(string, tag = "1")]
+    pub tenant: ::prost::alloc::string::String,
+    /// Only holds of this mail; empty: all.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub message: ::prost::bytes::Bytes,
+    /// Released ones, too.
+    #[prost(bool, tag = "3")]
+    pub released: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListHoldsResponse {
+    /// Oldest first.
+    #[prost(message, repeated, tag = "1")]
+    pub holds: ::prost::alloc::vec::Vec<HoldSummary>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HoldSummary {
+    #[prost(string, tag = "1")]
+    pub hold: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub query: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "4")]
+    pub messages: u64,
+    #[prost(string, tag = "5")]
+    pub created_at: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub created_by: ::prost::alloc::string::String,
+    /// Empty while it holds.
+    #[prost(string, tag = "7")]
+    pub released_at: ::prost::alloc::string::String,
+    #[prost(string, tag = "8")]
+    pub released_by: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ShredMessagesRequest {
+    #[prost(string, tag = "1")]
+    pub tenant: ::prost::alloc::string::String,
+    /// 16 random bytes: the same order again changes nothing.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub shred: ::prost::bytes::Bytes,
+    #[prost(enumeration = "ShredCause", tag = "3")]
+    pub cause: i32,
+    /// SHA-256 of each mail, at most 100.
+    #[prost(bytes = "bytes", repeated, tag = "4")]
+    pub messages: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    #[prost(string, tag = "5")]
+    pub actor: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ShredMessagesResponse {
+    /// Of the order. The keys go when the worker comes to it.
+    #[prost(uint64, tag = "1")]
+    pub leaf_index: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetShredRequest {
+    #[prost(string, tag = "1")]
+    pub tenant: ::prost::alloc::string::String,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub shred: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetShredResponse {
+    #[prost(uint64, tag = "1")]
+    pub leaf_index: u64,
+    #[prost(enumeration = "ShredCause", tag = "2")]
+    pub cause: i32,
+    #[prost(bytes = "bytes", repeated, tag = "3")]
+    pub messages: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// The keys are gone.
+    #[prost(bool, tag = "4")]
+    pub shredded: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FinishShredRequest {
+    #[prost(string, tag = "1")]
+    pub tenant: ::prost::alloc::string::String,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub shred: ::prost::bytes::Bytes,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FinishShredResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetShredCertificateRequest {
+    #[prost(string, tag = "1")]
+    pub tenant: ::prost::alloc::string::String,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub message: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetShredCertificateResponse {
+    /// A C2SP tlog-proof of the shred leaf; its extra line is base64 of JCS {leaf}.
+    #[prost(string, tag = "1")]
+    pub proof: ::prost::alloc::string::String,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub shred: ::prost::bytes::Bytes,
+    #[prost(string, tag = "3")]
+    pub shredded_at: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PlanExpiryRequest {
+    #[prost(string, tag = "1")]
+    pub tenant: ::prost::alloc::string::String,
+    /// RFC 3339 with milliseconds; empty: now. Dates to come show what will expire by then.
+    #[prost(string, tag = "2")]
+    pub at: ::prost::alloc::string::String,
+    /// Mail whose id sorts behind this; empty: from the first.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub after: ::prost::bytes::Bytes,
+    /// At most 1,000; 0 means 1,000.
+    #[prost(uint32, tag = "4")]
+    pub limit: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PlanExpiryResponse {
+    /// By id.
+    #[prost(message, repeated, tag = "1")]
+    pub lines: ::prost::alloc::vec::Vec<ExpiryLine>,
+    /// Of the next page; empty: there is none.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub next: ::prost::bytes::Bytes,
+    /// RFC 3339 since when nothing may be shredded; empty: it may.
+    #[prost(string, tag = "3")]
+    pub suspended_at: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExpiryLine {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub message: ::prost::bytes::Bytes,
+    #[prost(string, tag = "2")]
+    pub class: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub expires_at: ::prost::alloc::string::String,
+    /// Names of the holds that keep it; it is not shredded while there is one.
+    #[prost(string, repeated, tag = "4")]
+    pub holds: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LiftSuspensionRequest {
+    #[prost(string, tag = "1")]
+    pub tenant: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub actor: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LiftSuspensionResponse {
+    #[prost(uint64, tag = "1")]
+    pub leaf_index: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListQuarantineRequest {
+    #[prost(string, tag = "1")]
+    pub tenant: ::prost::alloc::string::String,
+    /// Mail behind this ordinal.
+    #[prost(uint64, tag = "2")]
+    pub after_ordinal: u64,
+    /// At most 1,000; 0 means 100.
+    #[prost(uint32, tag = "3")]
+    pub limit: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListQuarantineResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub messages: ::prost::alloc::vec::Vec<QuarantinedMessage>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QuarantinedMessage {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub message: ::prost::bytes::Bytes,
+    #[prost(uint64, tag = "2")]
+    pub ordinal: u64,
+    #[prost(string, tag = "3")]
+    pub agent: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub archived_at: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ShredCause {
+    Unspecified = 0,
+    /// Its class permits it.
+    Erasure = 1,
+    /// Its time is over.
+    Expiry = 2,
+}
+impl ShredCause {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SHRED_CAUSE_UNSPECIFIED",
+            Self::Erasure => "SHRED_CAUSE_ERASURE",
+            Self::Expiry => "SHRED_CAUSE_EXPIRY",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SHRED_CAUSE_UNSPECIFIED" => Some(Self::Unspecified),
+            "SHRED_CAUSE_ERASURE" => Some(Self::Erasure),
+            "SHRED_CAUSE_EXPIRY" => Some(Self::Expiry),
+            _ => None,
+        }
+    }
+}
 /// Who may see what. Required in every read; only `all` for now.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Scope {
@@ -939,8 +1376,35 @@ pub struct GetMessageRequest {
 pub struct GetMessageResponse {
     #[prost(message, optional, tag = "1")]
     pub message: ::core::option::Option<MessageSummary>,
+    /// The first 1,000.
     #[prost(message, repeated, tag = "2")]
     pub observations: ::prost::alloc::vec::Vec<ObservationSummary>,
+    /// Of all observations, in alphabetical order.
+    #[prost(string, repeated, tag = "3")]
+    pub agents: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Of all observations, also those not shown.
+    #[prost(uint64, tag = "4")]
+    pub observation_count: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetMessagesRequest {
+    #[prost(message, optional, tag = "1")]
+    pub scope: ::core::option::Option<Scope>,
+    #[prost(string, tag = "2")]
+    pub tenant: ::prost::alloc::string::String,
+    /// At most 1,000.
+    #[prost(bytes = "bytes", repeated, tag = "3")]
+    pub messages: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetMessagesResponse {
+    /// In the order of the request; what the archive does not have is left out.
+    #[prost(message, repeated, tag = "1")]
+    pub messages: ::prost::alloc::vec::Vec<MessageSummary>,
+    /// How many of the asked-for messages, from the first on, were looked for: fewer than all where the answer would be too
+    /// large, never none. Ask again for the rest.
+    #[prost(uint32, tag = "2")]
+    pub answered: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct MessageSummary {
@@ -1089,6 +1553,40 @@ pub struct AgentSummary {
     pub last_seen: ::prost::alloc::string::String,
     #[prost(string, tag = "8")]
     pub version: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateEnrolmentRequest {
+    #[prost(string, tag = "1")]
+    pub tenant: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub agent: ::prost::alloc::string::String,
+    /// How long the token may be used; at most 168, 0 means 24.
+    #[prost(uint32, tag = "3")]
+    pub hours: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateEnrolmentResponse {
+    /// Told once: the archive keeps only its SHA-256.
+    #[prost(string, tag = "1")]
+    pub token: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub expires_at: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokeAgentRequest {
+    #[prost(string, tag = "1")]
+    pub tenant: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub agent: ::prost::alloc::string::String,
+    /// For people; at most 200 bytes.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokeAgentResponse {
+    /// When it was revoked first.
+    #[prost(string, tag = "1")]
+    pub revoked_at: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CompletenessRequest {
@@ -1260,6 +1758,36 @@ pub mod catalogue_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Rows of several messages in one read, for a page of hits.
+        pub async fn get_messages(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetMessagesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetMessagesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/openarchive.ingest.v1.CatalogueService/GetMessages",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "openarchive.ingest.v1.CatalogueService",
+                        "GetMessages",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// The exact bytes as they arrived. Ends with DATA_LOSS if they do not have their digest.
         pub async fn open_message(
             &mut self,
@@ -1376,6 +1904,66 @@ pub mod catalogue_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Makes a one-time token with which an agent gets its first certificate.
+        pub async fn create_enrolment(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateEnrolmentRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateEnrolmentResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/openarchive.ingest.v1.CatalogueService/CreateEnrolment",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "openarchive.ingest.v1.CatalogueService",
+                        "CreateEnrolment",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Refuses an agent for good, from its next call on.
+        pub async fn revoke_agent(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RevokeAgentRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RevokeAgentResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/openarchive.ingest.v1.CatalogueService/RevokeAgent",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "openarchive.ingest.v1.CatalogueService",
+                        "RevokeAgent",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn completeness(
             &mut self,
             request: impl tonic::IntoRequest<super::CompletenessRequest>,
@@ -1405,6 +1993,298 @@ pub mod catalogue_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Keeps mail, whatever its class says, until the hold is released. Refuses mail that is being shredded. Answers when
+        /// the leaf is durable.
+        pub async fn set_hold(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetHoldRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetHoldResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/openarchive.ingest.v1.CatalogueService/SetHold",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("openarchive.ingest.v1.CatalogueService", "SetHold"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn release_hold(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReleaseHoldRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReleaseHoldResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/openarchive.ingest.v1.CatalogueService/ReleaseHold",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "openarchive.ingest.v1.CatalogueService",
+                        "ReleaseHold",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn list_holds(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListHoldsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListHoldsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/openarchive.ingest.v1.CatalogueService/ListHolds",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "openarchive.ingest.v1.CatalogueService",
+                        "ListHolds",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Orders mail to be shredded: all of it or none. From then on it is not there for any reader. Refuses mail that is
+        /// held, or that its class forbids. Answers when the leaf is durable.
+        pub async fn shred_messages(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ShredMessagesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ShredMessagesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/openarchive.ingest.v1.CatalogueService/ShredMessages",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "openarchive.ingest.v1.CatalogueService",
+                        "ShredMessages",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn get_shred(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetShredRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetShredResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/openarchive.ingest.v1.CatalogueService/GetShred",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("openarchive.ingest.v1.CatalogueService", "GetShred"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// The keys are gone: clears what the catalogue says of the mail.
+        pub async fn finish_shred(
+            &mut self,
+            request: impl tonic::IntoRequest<super::FinishShredRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::FinishShredResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/openarchive.ingest.v1.CatalogueService/FinishShred",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "openarchive.ingest.v1.CatalogueService",
+                        "FinishShred",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn get_shred_certificate(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetShredCertificateRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetShredCertificateResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/openarchive.ingest.v1.CatalogueService/GetShredCertificate",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "openarchive.ingest.v1.CatalogueService",
+                        "GetShredCertificate",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// A page of the mail whose time is over.
+        pub async fn plan_expiry(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PlanExpiryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PlanExpiryResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/openarchive.ingest.v1.CatalogueService/PlanExpiry",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "openarchive.ingest.v1.CatalogueService",
+                        "PlanExpiry",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Expiry and shredding are suspended after a rebuild until somebody says that they may go on.
+        pub async fn lift_suspension(
+            &mut self,
+            request: impl tonic::IntoRequest<super::LiftSuspensionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::LiftSuspensionResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/openarchive.ingest.v1.CatalogueService/LiftSuspension",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "openarchive.ingest.v1.CatalogueService",
+                        "LiftSuspension",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Mail that did not fit its peer's mode.
+        pub async fn list_quarantine(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListQuarantineRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListQuarantineResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/openarchive.ingest.v1.CatalogueService/ListQuarantine",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "openarchive.ingest.v1.CatalogueService",
+                        "ListQuarantine",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1425,6 +2305,14 @@ pub mod catalogue_service_server {
             request: tonic::Request<super::GetMessageRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetMessageResponse>,
+            tonic::Status,
+        >;
+        /// Rows of several messages in one read, for a page of hits.
+        async fn get_messages(
+            &self,
+            request: tonic::Request<super::GetMessagesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetMessagesResponse>,
             tonic::Status,
         >;
         /// Server streaming response type for the OpenMessage method.
@@ -1464,11 +2352,102 @@ pub mod catalogue_service_server {
             tonic::Response<super::ListAgentsResponse>,
             tonic::Status,
         >;
+        /// Makes a one-time token with which an agent gets its first certificate.
+        async fn create_enrolment(
+            &self,
+            request: tonic::Request<super::CreateEnrolmentRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateEnrolmentResponse>,
+            tonic::Status,
+        >;
+        /// Refuses an agent for good, from its next call on.
+        async fn revoke_agent(
+            &self,
+            request: tonic::Request<super::RevokeAgentRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RevokeAgentResponse>,
+            tonic::Status,
+        >;
         async fn completeness(
             &self,
             request: tonic::Request<super::CompletenessRequest>,
         ) -> std::result::Result<
             tonic::Response<super::CompletenessResponse>,
+            tonic::Status,
+        >;
+        /// Keeps mail, whatever its class says, until the hold is released. Refuses mail that is being shredded. Answers when
+        /// the leaf is durable.
+        async fn set_hold(
+            &self,
+            request: tonic::Request<super::SetHoldRequest>,
+        ) -> std::result::Result<tonic::Response<super::SetHoldResponse>, tonic::Status>;
+        async fn release_hold(
+            &self,
+            request: tonic::Request<super::ReleaseHoldRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReleaseHoldResponse>,
+            tonic::Status,
+        >;
+        async fn list_holds(
+            &self,
+            request: tonic::Request<super::ListHoldsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListHoldsResponse>,
+            tonic::Status,
+        >;
+        /// Orders mail to be shredded: all of it or none. From then on it is not there for any reader. Refuses mail that is
+        /// held, or that its class forbids. Answers when the leaf is durable.
+        async fn shred_messages(
+            &self,
+            request: tonic::Request<super::ShredMessagesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ShredMessagesResponse>,
+            tonic::Status,
+        >;
+        async fn get_shred(
+            &self,
+            request: tonic::Request<super::GetShredRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetShredResponse>,
+            tonic::Status,
+        >;
+        /// The keys are gone: clears what the catalogue says of the mail.
+        async fn finish_shred(
+            &self,
+            request: tonic::Request<super::FinishShredRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::FinishShredResponse>,
+            tonic::Status,
+        >;
+        async fn get_shred_certificate(
+            &self,
+            request: tonic::Request<super::GetShredCertificateRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetShredCertificateResponse>,
+            tonic::Status,
+        >;
+        /// A page of the mail whose time is over.
+        async fn plan_expiry(
+            &self,
+            request: tonic::Request<super::PlanExpiryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PlanExpiryResponse>,
+            tonic::Status,
+        >;
+        /// Expiry and shredding are suspended after a rebuild until somebody says that they may go on.
+        async fn lift_suspension(
+            &self,
+            request: tonic::Request<super::LiftSuspensionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::LiftSuspensionResponse>,
+            tonic::Status,
+        >;
+        /// Mail that did not fit its peer's mode.
+        async fn list_quarantine(
+            &self,
+            request: tonic::Request<super::ListQuarantineRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListQuarantineResponse>,
             tonic::Status,
         >;
     }
@@ -1578,6 +2557,51 @@ pub mod catalogue_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetMessageSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/openarchive.ingest.v1.CatalogueService/GetMessages" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetMessagesSvc<T: CatalogueService>(pub Arc<T>);
+                    impl<
+                        T: CatalogueService,
+                    > tonic::server::UnaryService<super::GetMessagesRequest>
+                    for GetMessagesSvc<T> {
+                        type Response = super::GetMessagesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetMessagesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CatalogueService>::get_messages(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetMessagesSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -1775,6 +2799,97 @@ pub mod catalogue_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/openarchive.ingest.v1.CatalogueService/CreateEnrolment" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateEnrolmentSvc<T: CatalogueService>(pub Arc<T>);
+                    impl<
+                        T: CatalogueService,
+                    > tonic::server::UnaryService<super::CreateEnrolmentRequest>
+                    for CreateEnrolmentSvc<T> {
+                        type Response = super::CreateEnrolmentResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateEnrolmentRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CatalogueService>::create_enrolment(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateEnrolmentSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/openarchive.ingest.v1.CatalogueService/RevokeAgent" => {
+                    #[allow(non_camel_case_types)]
+                    struct RevokeAgentSvc<T: CatalogueService>(pub Arc<T>);
+                    impl<
+                        T: CatalogueService,
+                    > tonic::server::UnaryService<super::RevokeAgentRequest>
+                    for RevokeAgentSvc<T> {
+                        type Response = super::RevokeAgentResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RevokeAgentRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CatalogueService>::revoke_agent(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RevokeAgentSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/openarchive.ingest.v1.CatalogueService/Completeness" => {
                     #[allow(non_camel_case_types)]
                     struct CompletenessSvc<T: CatalogueService>(pub Arc<T>);
@@ -1805,6 +2920,463 @@ pub mod catalogue_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CompletenessSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/openarchive.ingest.v1.CatalogueService/SetHold" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetHoldSvc<T: CatalogueService>(pub Arc<T>);
+                    impl<
+                        T: CatalogueService,
+                    > tonic::server::UnaryService<super::SetHoldRequest>
+                    for SetHoldSvc<T> {
+                        type Response = super::SetHoldResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetHoldRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CatalogueService>::set_hold(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetHoldSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/openarchive.ingest.v1.CatalogueService/ReleaseHold" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReleaseHoldSvc<T: CatalogueService>(pub Arc<T>);
+                    impl<
+                        T: CatalogueService,
+                    > tonic::server::UnaryService<super::ReleaseHoldRequest>
+                    for ReleaseHoldSvc<T> {
+                        type Response = super::ReleaseHoldResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReleaseHoldRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CatalogueService>::release_hold(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReleaseHoldSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/openarchive.ingest.v1.CatalogueService/ListHolds" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListHoldsSvc<T: CatalogueService>(pub Arc<T>);
+                    impl<
+                        T: CatalogueService,
+                    > tonic::server::UnaryService<super::ListHoldsRequest>
+                    for ListHoldsSvc<T> {
+                        type Response = super::ListHoldsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListHoldsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CatalogueService>::list_holds(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListHoldsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/openarchive.ingest.v1.CatalogueService/ShredMessages" => {
+                    #[allow(non_camel_case_types)]
+                    struct ShredMessagesSvc<T: CatalogueService>(pub Arc<T>);
+                    impl<
+                        T: CatalogueService,
+                    > tonic::server::UnaryService<super::ShredMessagesRequest>
+                    for ShredMessagesSvc<T> {
+                        type Response = super::ShredMessagesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ShredMessagesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CatalogueService>::shred_messages(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ShredMessagesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/openarchive.ingest.v1.CatalogueService/GetShred" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetShredSvc<T: CatalogueService>(pub Arc<T>);
+                    impl<
+                        T: CatalogueService,
+                    > tonic::server::UnaryService<super::GetShredRequest>
+                    for GetShredSvc<T> {
+                        type Response = super::GetShredResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetShredRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CatalogueService>::get_shred(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetShredSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/openarchive.ingest.v1.CatalogueService/FinishShred" => {
+                    #[allow(non_camel_case_types)]
+                    struct FinishShredSvc<T: CatalogueService>(pub Arc<T>);
+                    impl<
+                        T: CatalogueService,
+                    > tonic::server::UnaryService<super::FinishShredRequest>
+                    for FinishShredSvc<T> {
+                        type Response = super::FinishShredResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::FinishShredRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CatalogueService>::finish_shred(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = FinishShredSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/openarchive.ingest.v1.CatalogueService/GetShredCertificate" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetShredCertificateSvc<T: CatalogueService>(pub Arc<T>);
+                    impl<
+                        T: CatalogueService,
+                    > tonic::server::UnaryService<super::GetShredCertificateRequest>
+                    for GetShredCertificateSvc<T> {
+                        type Response = super::GetShredCertificateResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetShredCertificateRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CatalogueService>::get_shred_certificate(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetShredCertificateSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/openarchive.ingest.v1.CatalogueService/PlanExpiry" => {
+                    #[allow(non_camel_case_types)]
+                    struct PlanExpirySvc<T: CatalogueService>(pub Arc<T>);
+                    impl<
+                        T: CatalogueService,
+                    > tonic::server::UnaryService<super::PlanExpiryRequest>
+                    for PlanExpirySvc<T> {
+                        type Response = super::PlanExpiryResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PlanExpiryRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CatalogueService>::plan_expiry(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PlanExpirySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/openarchive.ingest.v1.CatalogueService/LiftSuspension" => {
+                    #[allow(non_camel_case_types)]
+                    struct LiftSuspensionSvc<T: CatalogueService>(pub Arc<T>);
+                    impl<
+                        T: CatalogueService,
+                    > tonic::server::UnaryService<super::LiftSuspensionRequest>
+                    for LiftSuspensionSvc<T> {
+                        type Response = super::LiftSuspensionResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::LiftSuspensionRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CatalogueService>::lift_suspension(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = LiftSuspensionSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/openarchive.ingest.v1.CatalogueService/ListQuarantine" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListQuarantineSvc<T: CatalogueService>(pub Arc<T>);
+                    impl<
+                        T: CatalogueService,
+                    > tonic::server::UnaryService<super::ListQuarantineRequest>
+                    for ListQuarantineSvc<T> {
+                        type Response = super::ListQuarantineResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListQuarantineRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CatalogueService>::list_quarantine(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListQuarantineSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

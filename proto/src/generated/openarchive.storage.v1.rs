@@ -68,6 +68,10 @@ pub struct StatBlobsRequest {
     /// At most 10,000.
     #[prost(message, repeated, tag = "3")]
     pub blobs: ::prost::alloc::vec::Vec<BlobRef>,
+    /// RFC 3339 with milliseconds; empty: any. A blob whose pack cannot be locked until then answers as absent: it has to
+    /// be stored again.
+    #[prost(string, tag = "4")]
+    pub keep_until: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct StatBlobsResponse {
@@ -81,6 +85,72 @@ pub struct BlobStat {
     pub present: bool,
     #[prost(uint64, tag = "2")]
     pub length: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExtendLockRequest {
+    #[prost(string, tag = "1")]
+    pub tenant: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub class: ::prost::alloc::string::String,
+    /// At most 10,000.
+    #[prost(message, repeated, tag = "3")]
+    pub blobs: ::prost::alloc::vec::Vec<BlobRef>,
+    /// RFC 3339 with milliseconds.
+    #[prost(string, tag = "4")]
+    pub keep_until: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExtendLockResponse {
+    /// In the order asked: whether the blob is locked until then. False: it is absent, or its pack cannot be locked for so
+    /// long (at most a year beyond its first date).
+    #[prost(bool, repeated, tag = "1")]
+    pub locked: ::prost::alloc::vec::Vec<bool>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LocateBlobsRequest {
+    #[prost(string, tag = "1")]
+    pub tenant: ::prost::alloc::string::String,
+    /// At most 10,000.
+    #[prost(message, repeated, tag = "2")]
+    pub blobs: ::prost::alloc::vec::Vec<ClassedBlob>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClassedBlob {
+    #[prost(string, tag = "1")]
+    pub class: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub blob: ::core::option::Option<BlobRef>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LocateBlobsResponse {
+    /// In no particular order.
+    #[prost(message, repeated, tag = "1")]
+    pub places: ::prost::alloc::vec::Vec<BlobPlace>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BlobPlace {
+    #[prost(string, tag = "1")]
+    pub pack_id: ::prost::alloc::string::String,
+    /// Number of its key in the pack's key file, from 1.
+    #[prost(uint32, tag = "2")]
+    pub ordinal: u32,
+    /// RFC 3339: until when the key cannot be destroyed; empty: it can be now.
+    #[prost(string, tag = "3")]
+    pub key_locked_until: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ShredRequest {
+    #[prost(string, tag = "1")]
+    pub tenant: ::prost::alloc::string::String,
+    /// Of the order, in the tenant's evidence log.
+    #[prost(uint64, tag = "2")]
+    pub leaf_index: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ShredResponse {
+    /// Keys that the order names, gone now.
+    #[prost(uint32, tag = "1")]
+    pub keys: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct VerifyPackRequest {
@@ -315,6 +385,91 @@ pub mod storage_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Locks the packs that hold these blobs until at least the date asked for. Answers when the locks are durable.
+        pub async fn extend_lock(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ExtendLockRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExtendLockResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/openarchive.storage.v1.StorageService/ExtendLock",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "openarchive.storage.v1.StorageService",
+                        "ExtendLock",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Every place of these blobs, copies that are not in use included.
+        pub async fn locate_blobs(
+            &mut self,
+            request: impl tonic::IntoRequest<super::LocateBlobsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::LocateBlobsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/openarchive.storage.v1.StorageService/LocateBlobs",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "openarchive.storage.v1.StorageService",
+                        "LocateBlobs",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Destroys the keys that a leaf of the tenant's evidence log orders to be destroyed, and no others. Refuses without
+        /// that leaf. Answers when they are gone from key files and rows; may be repeated.
+        pub async fn shred(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ShredRequest>,
+        ) -> std::result::Result<tonic::Response<super::ShredResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/openarchive.storage.v1.StorageService/Shred",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("openarchive.storage.v1.StorageService", "Shred"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Reads a whole pack back: object digest, footer, every body.
         pub async fn verify_pack(
             &mut self,
@@ -417,6 +572,28 @@ pub mod storage_service_server {
             tonic::Response<super::StatBlobsResponse>,
             tonic::Status,
         >;
+        /// Locks the packs that hold these blobs until at least the date asked for. Answers when the locks are durable.
+        async fn extend_lock(
+            &self,
+            request: tonic::Request<super::ExtendLockRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExtendLockResponse>,
+            tonic::Status,
+        >;
+        /// Every place of these blobs, copies that are not in use included.
+        async fn locate_blobs(
+            &self,
+            request: tonic::Request<super::LocateBlobsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::LocateBlobsResponse>,
+            tonic::Status,
+        >;
+        /// Destroys the keys that a leaf of the tenant's evidence log orders to be destroyed, and no others. Refuses without
+        /// that leaf. Answers when they are gone from key files and rows; may be repeated.
+        async fn shred(
+            &self,
+            request: tonic::Request<super::ShredRequest>,
+        ) -> std::result::Result<tonic::Response<super::ShredResponse>, tonic::Status>;
         /// Reads a whole pack back: object digest, footer, every body.
         async fn verify_pack(
             &self,
@@ -632,6 +809,140 @@ pub mod storage_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = StatBlobsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/openarchive.storage.v1.StorageService/ExtendLock" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExtendLockSvc<T: StorageService>(pub Arc<T>);
+                    impl<
+                        T: StorageService,
+                    > tonic::server::UnaryService<super::ExtendLockRequest>
+                    for ExtendLockSvc<T> {
+                        type Response = super::ExtendLockResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ExtendLockRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as StorageService>::extend_lock(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExtendLockSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/openarchive.storage.v1.StorageService/LocateBlobs" => {
+                    #[allow(non_camel_case_types)]
+                    struct LocateBlobsSvc<T: StorageService>(pub Arc<T>);
+                    impl<
+                        T: StorageService,
+                    > tonic::server::UnaryService<super::LocateBlobsRequest>
+                    for LocateBlobsSvc<T> {
+                        type Response = super::LocateBlobsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::LocateBlobsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as StorageService>::locate_blobs(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = LocateBlobsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/openarchive.storage.v1.StorageService/Shred" => {
+                    #[allow(non_camel_case_types)]
+                    struct ShredSvc<T: StorageService>(pub Arc<T>);
+                    impl<
+                        T: StorageService,
+                    > tonic::server::UnaryService<super::ShredRequest> for ShredSvc<T> {
+                        type Response = super::ShredResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ShredRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as StorageService>::shred(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ShredSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

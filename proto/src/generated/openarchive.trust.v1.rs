@@ -142,6 +142,30 @@ pub struct UnwrapKeysResponse {
     #[prost(bytes = "bytes", repeated, tag = "1")]
     pub keys: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IssueAgentCertificateRequest {
+    #[prost(string, tag = "1")]
+    pub tenant: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub agent: ::prost::alloc::string::String,
+    /// PKCS#10, DER, at most 16 KiB. Only its key is used: Ed25519, P-256, P-384 or RSA of at least 2,048 bits.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub csr: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IssueAgentCertificateResponse {
+    /// PEM: the agent's own first, then its issuers below the root.
+    #[prost(string, tag = "1")]
+    pub certificate_chain: ::prost::alloc::string::String,
+    /// Lowercase hex.
+    #[prost(string, tag = "2")]
+    pub serial: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub not_after: ::prost::alloc::string::String,
+    /// What the agent checks receipts with (C2SP tlog-policy): the tenant's logs.
+    #[prost(string, tag = "4")]
+    pub log_policy: ::prost::alloc::string::String,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetTrustModeRequest {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -433,6 +457,36 @@ pub mod trust_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Signs the key of a certificate request for an agent, as long as the archive has an authority for that.
+        pub async fn issue_agent_certificate(
+            &mut self,
+            request: impl tonic::IntoRequest<super::IssueAgentCertificateRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::IssueAgentCertificateResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/openarchive.trust.v1.TrustService/IssueAgentCertificate",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "openarchive.trust.v1.TrustService",
+                        "IssueAgentCertificate",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn get_trust_mode(
             &mut self,
             request: impl tonic::IntoRequest<super::GetTrustModeRequest>,
@@ -524,6 +578,14 @@ pub mod trust_service_server {
             request: tonic::Request<super::UnwrapKeysRequest>,
         ) -> std::result::Result<
             tonic::Response<super::UnwrapKeysResponse>,
+            tonic::Status,
+        >;
+        /// Signs the key of a certificate request for an agent, as long as the archive has an authority for that.
+        async fn issue_agent_certificate(
+            &self,
+            request: tonic::Request<super::IssueAgentCertificateRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::IssueAgentCertificateResponse>,
             tonic::Status,
         >;
         async fn get_trust_mode(
@@ -912,6 +974,55 @@ pub mod trust_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = UnwrapKeysSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/openarchive.trust.v1.TrustService/IssueAgentCertificate" => {
+                    #[allow(non_camel_case_types)]
+                    struct IssueAgentCertificateSvc<T: TrustService>(pub Arc<T>);
+                    impl<
+                        T: TrustService,
+                    > tonic::server::UnaryService<super::IssueAgentCertificateRequest>
+                    for IssueAgentCertificateSvc<T> {
+                        type Response = super::IssueAgentCertificateResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::IssueAgentCertificateRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as TrustService>::issue_agent_certificate(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = IssueAgentCertificateSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -28,6 +28,51 @@ pub(crate) struct SearchResult {
     pub(crate) from: String,
     pub(crate) date: Option<String>,
     pub(crate) length: u64,
+    pub(crate) highlights: Option<Highlights>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Highlights {
+    pub(crate) state: String,
+    pub(crate) fragments: Vec<Fragment>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Fragment {
+    pub(crate) field: String,
+    pub(crate) text: String,
+    pub(crate) matches: Vec<Match>,
+}
+
+/// Characters of the fragment's text.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Match {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Explanation {
+    pub(crate) canonical_query: String,
+    pub(crate) nodes: Vec<Node>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Node {
+    pub(crate) depth: usize,
+    pub(crate) kind: String,
+    pub(crate) text: Option<Meaning>,
+    pub(crate) first: Option<String>,
+    pub(crate) last: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Meaning {
+    pub(crate) fields: Vec<String>,
+    pub(crate) form: String,
+    pub(crate) distance: Option<u32>,
+    pub(crate) words: Vec<String>,
+    pub(crate) whole: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -94,6 +139,19 @@ pub(crate) struct AuditEntry {
     pub(crate) actor: Option<String>,
     pub(crate) request: Option<String>,
     pub(crate) object: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Enrolment {
+    pub(crate) agent: String,
+    pub(crate) token: String,
+    pub(crate) expires_at: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Revocation {
+    pub(crate) agent: String,
+    pub(crate) revoked_at: String,
 }
 
 #[derive(Debug, Deserialize)]

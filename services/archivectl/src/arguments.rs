@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use openarchive_domain::Digest;
+use openarchive_domain::{AgentName, Digest};
 
 use crate::exit_code::EXIT_CODES_HELP;
 
@@ -51,8 +51,8 @@ pub(crate) enum Command {
     /// Show who read what
     #[command(subcommand)]
     Audit(AuditCommand),
-    /// List the agents that have spoken to the archive
-    Agents(ListArguments),
+    /// List the agents that have spoken to the archive; let one in, shut one out
+    Agents(AgentsArguments),
     /// List and repeat the archive's own jobs
     #[command(subcommand)]
     Jobs(JobsCommand),
@@ -77,8 +77,9 @@ pub(crate) struct ListArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct SearchArguments {
-    /// Words, phrases, fields (from: to: cc: bcc: participant: subject: body: attachment: message-id:), dates
-    /// (date: after: before:), has:attachment, AND OR NOT; `*` finds every mail
+    /// Words, phrases, "words near each other"~5, fields (from: to: cc: bcc: participant: subject: body: attachment:
+    /// message-id: agent:), dates (date: after: before:), sizes (size:>1mb), has:attachment, AND OR NOT; `*` finds
+    /// every mail
     pub(crate) query: String,
     /// Most results
     #[arg(long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u32).range(1..))]
@@ -89,6 +90,12 @@ pub(crate) struct SearchArguments {
     /// Go on where a search ended: `next_cursor` of its JSON
     #[arg(long, value_name = "CURSOR")]
     pub(crate) cursor: Option<String>,
+    /// Show pieces of each mail's text with the words that were found
+    #[arg(long)]
+    pub(crate) highlight: bool,
+    /// Say how the query is understood instead of searching
+    #[arg(long, conflicts_with_all = ["limit", "all", "cursor", "highlight"])]
+    pub(crate) explain: bool,
     #[command(flatten)]
     pub(crate) list: ListArguments,
 }
@@ -181,6 +188,47 @@ pub(crate) struct AuditListArguments {
     pub(crate) list: ListArguments,
 }
 
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct AgentsArguments {
+    #[command(subcommand)]
+    pub(crate) command: Option<AgentsCommand>,
+    #[command(flatten)]
+    pub(crate) list: ListArguments,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AgentsCommand {
+    /// List the agents that have spoken to the archive
+    List(ListArguments),
+    /// Make a one-time token for `openarchive-edge enrol`; it is shown once
+    Enrol(EnrolArguments),
+    /// Refuse an agent for good, from its next call on; its name is not given again
+    Revoke(RevokeArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EnrolArguments {
+    /// What the agent is to be called: 1 to 63 of a-z, 0-9 and -
+    pub(crate) name: AgentName,
+    /// How long the token may be used
+    #[arg(long, value_name = "N", default_value = "24", value_parser = clap::value_parser!(u32).range(1..=168))]
+    pub(crate) hours: u32,
+    #[command(flatten)]
+    pub(crate) list: ListArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RevokeArguments {
+    /// The agent's name
+    pub(crate) name: AgentName,
+    /// Why, for people; at most 200 bytes
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
+    #[command(flatten)]
+    pub(crate) list: ListArguments,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum JobsCommand {
     /// List jobs, newest first
@@ -268,5 +316,7 @@ mod tests {
         assert!(parse(&["search", "x", "-o", "yaml"]).is_err());
         assert!(parse(&["message", "get", "sha256:12"]).is_err());
         assert!(parse(&["search", "x", "--all", "--limit", "3"]).is_err());
+        assert!(parse(&["search", "x", "--explain"]).is_ok());
+        assert!(parse(&["search", "x", "--explain", "--highlight"]).is_err());
     }
 }

@@ -3,6 +3,7 @@
 mod agents;
 mod audit;
 mod completeness;
+mod explain;
 mod import;
 mod jobs;
 mod message;
@@ -24,13 +25,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     match &arguments.command {
         Command::Verify(verify) => return verify::run(verify),
         Command::Import(import) => return import::run(&arguments.archive, import),
+        Command::Search(search) if search.explain => explain::run(&api()?, search),
         Command::Search(search) => search::run(&api()?, search),
         Command::Message(MessageCommand::Get(get)) => message::get(api, get),
         Command::Message(MessageCommand::Show(show)) => message::show(&api()?, show),
         Command::Proof(proof) => proof::run(&api()?, proof),
         Command::Completeness(completeness) => completeness::run(&api()?, completeness),
         Command::Audit(AuditCommand::List(list)) => audit::run(&api()?, list),
-        Command::Agents(list) => agents::run(&api()?, *list),
+        Command::Agents(agents) => agents::run(&api()?, agents),
         Command::Jobs(JobsCommand::List(list)) => jobs::list(&api()?, list),
         Command::Jobs(JobsCommand::Retry(retry)) => jobs::retry(&api()?, retry),
     }?;

@@ -7,11 +7,13 @@ mod class;
 mod digest;
 mod names;
 pub mod random;
+mod retention_date;
 mod time;
 
 pub use class::{Erasure, KeepFor, RetentionClass, StartFrom};
 pub use digest::{Digest, DigestHasher};
 pub use names::{AgentName, AgentRef, NAME_BYTES_MAX, Seat, Tenant};
+pub use retention_date::{LOCK_EXTENSION_YEARS_MAX, LockDateError, expires_at, extendable_from, lock_until};
 pub use time::{Clock, FixedClock, SystemClock, Timestamp};
 
 /// A value that does not have the form its type demands. `Display` says what was found and what is expected.

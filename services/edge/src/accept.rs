@@ -1,34 +1,51 @@
-//! From the bytes of a mail to a durable seat in the buffer: take apart, prove that it joins again, keep.
+//! From the bytes of a mail to durable seats in the buffer: unwrap by the peer's mode, take apart, prove that it joins
+//! again, keep.
 
 mod rejoin;
 mod take_apart;
+mod unwrap;
 
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use openarchive_domain::{Clock, Seat};
-use openarchive_mail::journal::{JournalMode, unwrap_recipients};
+use openarchive_mail::journal::JournalMode;
 
 pub use take_apart::FLAG_KEPT_WHOLE;
 
 use crate::{
-    buffer::{Buffer, BufferError, Envelope, NewMessage, Progress, State},
-    spool::Spool,
+    buffer::{Buffer, BufferError, Envelope, NewMessage, Progress},
+    content::Content,
+    spool::{Spool, SpoolDir},
 };
+use take_apart::{TakenApart, take_apart};
+use unwrap::{Unwrapped, unwrap};
 
 /// Up to this size a mail is taken apart where it arrives; a larger one on a thread where it holds up nobody.
 pub const TAKE_APART_INLINE_BYTES_MAX: u64 = 128 * 1024;
 
-/// The reason of mail whose recipients do not have the form that its peer's journal mode demands.
-pub const REASON_NOT_THIS_MODE: &str = "recipients do not fit the journal mode";
+/// The flag of a journal report that was kept beside the mails it carried.
+pub const FLAG_JOURNAL_REPORT: &str = "journal-report";
 
-/// How recipients are to be read.
+/// The flag of a mail that a journal report carried.
+pub const FLAG_JOURNALED: &str = "journaled";
+
+/// How the envelope is to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     Journal(JournalMode),
     Import,
+}
+
+impl Mode {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Journal(mode) => mode.as_str(),
+            Self::Import => "import",
+        }
+    }
 }
 
 /// A mail as it came.
@@ -47,6 +64,15 @@ pub struct Arrival {
     pub progress: Option<Progress>,
 }
 
+/// Where an arrival is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// Of the bytes as they came.
+    pub seat: Seat,
+    /// Mails that a journal report carried; their numbers follow the report's.
+    pub journaled: u64,
+}
+
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Acceptor {
@@ -63,51 +89,49 @@ impl Acceptor {
         &self.buffer
     }
 
-    /// Returns when the mail is durable. Nothing about its content can make this fail, only the disk and the mark.
+    /// Returns when the mail, and every mail that it carried as a journal report, is durable: all in one commit.
+    /// Nothing about its content can make this fail, only the disk and the mark.
     ///
     /// A caller that stops waiting does not know whether the mail was kept.
-    pub async fn accept(&self, arrival: Arrival) -> Result<Seat, BufferError> {
+    pub async fn accept(&self, arrival: Arrival) -> Result<Kept, BufferError> {
         let occurred_at = self.clock.now();
         let Arrival { message, from, rcpt, peer, mode, progress } = arrival;
         let spool_dir = self.buffer.spool_dir().clone();
-        let taken_apart = if message.length() <= TAKE_APART_INLINE_BYTES_MAX {
-            take_apart::take_apart(&message.into_content()?, &spool_dir)?
+        let is_large = message.length() > TAKE_APART_INLINE_BYTES_MAX;
+        let work = move || open_up(mode, &message.into_content()?, from, rcpt, &spool_dir);
+        let found = if is_large {
+            tokio::task::spawn_blocking(work).await.map_err(|_| BufferError::Stopped)??
         } else {
-            tokio::task::spawn_blocking(move || take_apart::take_apart(&message.into_content()?, &spool_dir))
-                .await
-                .map_err(|_| BufferError::Stopped)??
+            work()?
         };
-        let (to, state) = recipients(mode, rcpt);
-        let mode = match mode {
-            Mode::Journal(mode) => mode.to_string(),
-            Mode::Import => "import".to_owned(),
+        let journaled = found.len() as u64 - 1;
+        let mut progress = progress;
+        let keep = |(unwrapped, taken_apart): (Unwrapped, TakenApart)| {
+            let Unwrapped { from, to, state, flag, .. } = unwrapped;
+            let TakenApart { message, length, skeleton, parts, mut flags } = taken_apart;
+            flags.extend(flag.map(str::to_owned));
+            let envelope = Envelope { from, to, peer: peer.clone(), mode: mode.as_str().to_owned() };
+            let progress = progress.take();
+            NewMessage { message, length, skeleton, parts, envelope, occurred_at, state, flags, progress }
         };
-        let envelope = Envelope { from, to, peer, mode };
-        self.buffer
-            .store(NewMessage {
-                message: taken_apart.message,
-                length: taken_apart.length,
-                skeleton: taken_apart.skeleton,
-                parts: taken_apart.parts,
-                flags: taken_apart.flags,
-                envelope,
-                occurred_at,
-                state,
-                progress,
-            })
-            .await
+        let seat = self.buffer.store_all(found.into_iter().map(keep).collect()).await?;
+        Ok(Kept { seat, journaled })
     }
 }
 
-fn recipients(mode: Mode, rcpt: Vec<String>) -> (Vec<String>, State) {
-    match mode {
-        Mode::Import | Mode::Journal(JournalMode::Plain) => (rcpt, State::Stored),
-        Mode::Journal(mode) => match unwrap_recipients(mode, &rcpt) {
-            Ok(unwrapped) => (unwrapped, State::Stored),
-            Err(error) => {
-                tracing::warn!(%error, "a mail is quarantined");
-                (rcpt, State::Quarantined { reason: REASON_NOT_THIS_MODE.to_owned() })
-            }
-        },
-    }
+/// What arrived, and then what it carried. Blocks on the disk if the message is in a file.
+fn open_up(
+    mode: Mode,
+    message: &Content,
+    from: String,
+    rcpt: Vec<String>,
+    spool_dir: &SpoolDir,
+) -> io::Result<Vec<(Unwrapped, TakenApart)>> {
+    unwrap(mode, message, from, rcpt, spool_dir)?
+        .into_iter()
+        .map(|unwrapped| {
+            let taken_apart = take_apart(&unwrapped.content, spool_dir)?;
+            Ok((unwrapped, taken_apart))
+        })
+        .collect()
 }

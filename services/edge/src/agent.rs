@@ -1,5 +1,6 @@
 //! The agent put together: buffer, listeners, and their orderly end.
 
+mod admin;
 mod syncing;
 
 use std::{
@@ -82,18 +83,27 @@ impl Agent {
             listeners.push(bind(&config, listener, &acceptor).await?);
         }
         let (stop, tasks) = (Stop::default(), TaskTracker::new());
+        let admin = match config.admin {
+            Some(address) => Some(admin::bind(address).await?),
+            None => None,
+        };
         if let Some(core) = &config.core {
-            syncing::start(core, &config.data_dir, acceptor.buffer().clone(), clock, &tasks, &stop.gently)?;
+            let buffer = acceptor.buffer().clone();
+            syncing::start(core, &config.data_dir, buffer, clock.clone(), &tasks, &stop.gently)?;
         }
         let mut listening = Vec::new();
         for (listener, address) in listeners {
             listening.push(Listening { name: listener.name().to_owned(), address });
             tasks.spawn(listener.run(tasks.clone(), stop.clone()));
         }
+        if let Some((listener, address)) = admin {
+            listening.push(Listening { name: admin::NAME.to_owned(), address });
+            admin::start(listener, acceptor.buffer().clone(), clock, &tasks, &stop.gently);
+        }
         Ok(Self { acceptor, listening, stop, tasks, _lock: lock })
     }
 
-    /// In the order of the configuration.
+    /// In the order of the configuration; last `admin`, if there is one.
     pub fn listening(&self) -> &[Listening] {
         &self.listening
     }
@@ -140,23 +150,18 @@ async fn bind(
     listener: &ListenerConfig,
     acceptor: &Acceptor,
 ) -> Result<(Listener, SocketAddr), StartError> {
-    let ListenerConfig { name, address, start_tls, certificate, peers } = listener;
+    let ListenerConfig { name, address, protocol, start_tls, certificate, peers } = listener;
     let tls = certificate::acceptor(certificate, &config.data_dir, &config.hostname)
         .map_err(|source| StartError::Certificate { listener: name.clone(), source })?;
     let rules = Arc::new(Rules {
         hostname: config.hostname.clone(),
+        protocol: *protocol,
         message_bytes_max: config.limits.message_bytes_max,
         start_tls: *start_tls,
     });
-    let context = ListenerContext {
-        rules,
-        limits: config.limits.clone(),
-        peers: peers.clone(),
-        tls,
-        acceptor: acceptor.clone(),
-    };
+    let context = ListenerContext { rules, limits: config.limits.clone(), tls, acceptor: acceptor.clone() };
     let error = |source| StartError::Bind { listener: name.clone(), address: *address, source };
-    let listener = Listener::bind(name.clone(), *address, context).await.map_err(error)?;
+    let listener = Listener::bind(name.clone(), *address, peers.clone(), context).await.map_err(error)?;
     let address = listener.address().map_err(error)?;
     Ok((listener, address))
 }

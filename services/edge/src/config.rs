@@ -3,6 +3,7 @@
 //! ```yaml
 //! dataDir: /var/lib/openarchive-edge
 //! hostname: mx1.example.com             # in the greeting; by default the system's name
+//! admin: 127.0.0.1:9464                 # plain HTTP: /livez, /readyz, /metrics; without it there is none
 //! core:
 //!   address: https://archive.example.com:7443
 //!   ca: ca.pem                          # files are looked for beside the configuration file
@@ -13,10 +14,15 @@
 //!   - name: journal
 //!     address: 0.0.0.0
 //!     port: 2525
+//!     protocol: smtp                    # or lmtp
 //!     startTLS: {certificate: tls.pem, key: tls.key, required: true}   # without files: self-signed, in dataDir
 //!     peers:                            # the first that matches decides
 //!       - cidrs: [192.0.2.0/24]
-//!         journalMode: jrn-plus         # or plain
+//!         journalMode: jrn-plus         # or plain, x-envelope-to, exchange-report
+//!         limits:                       # of all clients of this entry together
+//!           connections: 1500
+//!           connectionsPerMinute: 600   # by default as many as come
+//!           mailsPerMinute: 6000        # by default as many as come
 //! buffer:
 //!   highWater: 8GiB                     # from here on 452
 //! limits:
@@ -40,7 +46,10 @@ use std::{
     time::Duration,
 };
 
-use crate::smtp::{Peer, limits, session::StartTls};
+use crate::smtp::{
+    Peer, limits,
+    session::{Protocol, StartTls},
+};
 
 /// The high-water mark if the file does not give one.
 pub const HIGH_WATER_BYTES: u64 = 8 * 1024 * 1024 * 1024;
@@ -56,6 +65,8 @@ pub struct Config {
     pub listeners: Vec<ListenerConfig>,
     pub high_water_bytes: u64,
     pub limits: Limits,
+    /// Where `/livez`, `/readyz` and `/metrics` are answered in plain HTTP.
+    pub admin: Option<SocketAddr>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +85,7 @@ pub struct ListenerConfig {
     pub name: String,
     /// Port 0: the system chooses.
     pub address: SocketAddr,
+    pub protocol: Protocol,
     pub start_tls: StartTls,
     pub certificate: CertificateSource,
     pub peers: Vec<Peer>,

@@ -11,6 +11,7 @@ pub mod agent;
 pub mod buffer;
 pub mod config;
 pub mod content;
+pub mod enrol;
 pub mod import;
 pub mod smtp;
 pub mod spool;

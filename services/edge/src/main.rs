@@ -15,12 +15,13 @@ use openarchive_edge::{
     agent::{Agent, last_figures},
     buffer::{Buffer, BufferOptions},
     config::Config,
+    enrol::enrol,
     import::{ProgressDisplay, import},
     status::Status,
     sync::{AlarmKind, clear_alarm},
 };
+use openarchive_telemetry::TelemetryConfig;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 /// OpenArchive's agent beside a mail server.
 #[derive(Debug, Parser)]
@@ -46,6 +47,15 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Get this agent's first certificate: makes its key, shows a one-time token to the core, and writes key, certificate
+    /// and log policy where the configuration looks for them. Repeated, it goes on where it was; it overwrites nothing.
+    Enrol {
+        #[arg(long)]
+        config: PathBuf,
+        /// File with the token that `archivectl agents enrol NAME` printed.
+        #[arg(long)]
+        token_file: PathBuf,
+    },
     /// Clear an alarm, once its cause was looked into. Sync goes on by itself.
     ClearAlarm {
         /// As `status` shows it.
@@ -70,10 +80,6 @@ enum Output {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")))
-        .init();
     match execute(arguments.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -87,10 +93,16 @@ fn execute(command: Command) -> anyhow::Result<()> {
     // An error says that one is installed already, which is as good.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    // Ends before the runtime, which sends its last spans.
+    let _inside = runtime.enter();
+    let _telemetry = openarchive_telemetry::init(&TelemetryConfig::from_environment("agent")?)?;
     match command {
         Command::Run { config } => runtime.block_on(run(Config::load(&config)?)),
         Command::Import { path, config, json } => {
             runtime.block_on(import_mail(Config::load(&config)?, &path, json))
+        }
+        Command::Enrol { config, token_file } => {
+            runtime.block_on(enrol_agent(Config::load(&config)?, &token_file))
         }
         Command::ClearAlarm { kind, config } => runtime.block_on(clear(Config::load(&config)?, &kind)),
         Command::Status { config, output } => runtime.block_on(status(Config::load(&config)?, output)),
@@ -133,6 +145,26 @@ async fn import_mail(config: Config, path: &Path, json: bool) -> anyhow::Result<
         "{} could not be imported; repeat the import once that is mended",
         summary.skipped
     );
+    Ok(())
+}
+
+async fn enrol_agent(config: Config, token_file: &Path) -> anyhow::Result<()> {
+    let core = config
+        .core
+        .context("core: there is no such section; it says where the core is and names the files")?;
+    let enrolled = enrol(&core, token_file).await?;
+    writeln!(
+        io::stdout(),
+        "agent {} has enrolled: key {}, certificate {}; remove {}",
+        enrolled.agent,
+        core.key.display(),
+        core.certificate.display(),
+        token_file.display()
+    )?;
+    if enrolled.other_policy {
+        let path = core.log_policy.display();
+        tracing::warn!(%path, "the log policy that was there stays; it is not the one that the core gave");
+    }
     Ok(())
 }
 

@@ -44,12 +44,18 @@ use std::{
 };
 
 use openarchive_domain::Clock;
-use tokio::time::{Instant, sleep};
+use openarchive_rpc::RpcChannel;
+use openarchive_telemetry::work_span;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
+use tracing::{Instrument as _, Span};
 
 pub use alarm_kind::{AlarmKind, clear_alarm};
 pub use back_off::BackOff;
+pub(crate) use core_address::agent_of_certificate;
 pub use core_address::{ConnectError, CoreAddress};
 pub use log_trust::{LogTrust, PolicyUnfit};
 pub use stats::{SyncState, SyncStats};
@@ -114,13 +120,13 @@ impl SyncWorker {
     /// `channel`: from [`CoreAddress::connect`], or in process.
     pub fn new(
         buffer: Buffer,
-        channel: Channel,
+        channel: RpcChannel,
         trust: LogTrust,
         clock: Arc<dyn Clock>,
         options: SyncOptions,
     ) -> Self {
         Self {
-            core: Core::new(channel),
+            core: Core::new(watch::Sender::new(channel).subscribe()),
             buffer,
             trust: Arc::new(trust),
             clock,
@@ -130,6 +136,13 @@ impl SyncWorker {
             one_by_one: AtomicBool::new(false),
             refusal_may_be_up: AtomicBool::new(true),
         }
+    }
+
+    /// Takes each call's channel from `channel` from now on.
+    #[must_use]
+    pub fn following(mut self, channel: watch::Receiver<RpcChannel>) -> Self {
+        self.core = Core::new(channel);
+        self
     }
 
     pub fn monitor(&self) -> SyncMonitor {
@@ -187,7 +200,8 @@ impl SyncWorker {
             *report_due = Instant::now() + self.options.report_interval;
         }
         let mut after = MessageId::START;
-        let mut ready = Vec::new();
+        // Each batch is a trace, from its offer to its receipts.
+        let (mut ready, mut ready_trace) = (Vec::new(), Span::none());
         loop {
             let batch = self.next_batch(after).await?;
             if batch.is_none() && ready.is_empty() {
@@ -199,16 +213,22 @@ impl SyncWorker {
                 after = batch.last;
                 batch.mails
             });
-            let (committed, prepared) = tokio::join!(self.commit(ready), self.prepare(mails));
+            let trace = if mails.is_empty() { Span::none() } else { work_span("agent", "send batch") };
+            let (committed, prepared) = tokio::join!(
+                self.commit(ready).instrument(ready_trace),
+                self.prepare(mails).instrument(trace.clone())
+            );
             committed?;
-            ready = prepared?;
+            (ready, ready_trace) = (prepared?, trace);
         }
     }
 
     /// All that the core once refused it answers now.
     async fn forget_refusal(&self) -> Result<(), SyncError> {
         if self.refusal_may_be_up.swap(false, Ordering::Relaxed) {
-            self.buffer.clear_alarm(AlarmKind::CoreRefuses.as_str()).await?;
+            for kind in [AlarmKind::CoreRefuses, AlarmKind::AgentRevoked] {
+                self.buffer.clear_alarm(kind.as_str()).await?;
+            }
         }
         Ok(())
     }
@@ -248,7 +268,7 @@ impl SyncWorker {
         self.counters.failed(error.to_string());
         if error.is_refusal() {
             self.refusal_may_be_up.store(true, Ordering::Relaxed);
-            let (kind, detail) = (AlarmKind::CoreRefuses, error.to_string());
+            let (kind, detail) = (error.alarm_of_refusal(), error.to_string());
             if let Err(error) = self.buffer.raise_alarm(kind.as_str(), detail, self.clock.now()).await {
                 tracing::error!(%error, %kind, "an alarm cannot be written");
             }

@@ -3,7 +3,10 @@
 //! Order of writes: leaf durable, then what opens it, then the answer. A crash between them leaves a leaf without
 //! answer, never an answer without leaf.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use openarchive_domain::{Clock, random};
 use openarchive_ledger::{
@@ -12,8 +15,9 @@ use openarchive_ledger::{
     origin::LogId,
 };
 use openarchive_proto::trust::v1::{AppendEntry, AppendRequest, trust_service_client::TrustServiceClient};
+use openarchive_rpc::RpcChannel;
+use openarchive_schema::{TenantScope, begin};
 use sqlx::PgPool;
-use tonic::transport::Channel;
 use tracing::error;
 
 use crate::{
@@ -30,6 +34,8 @@ const APPEND_TIME_MAX: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     Search,
+    /// With pieces of the found mails' text.
+    SearchHighlight,
     MessageView,
     MessageRead,
     MessageText,
@@ -37,6 +43,8 @@ pub(crate) enum Action {
     CompletenessRead,
     AuditList,
     AgentsList,
+    AgentEnrol,
+    AgentRevoke,
     JobsList,
     JobRetry,
 }
@@ -45,6 +53,7 @@ impl Action {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Search => "search",
+            Self::SearchHighlight => "search.highlight",
             Self::MessageView => "message.view",
             Self::MessageRead => "message.read",
             Self::MessageText => "message.text",
@@ -52,6 +61,8 @@ impl Action {
             Self::CompletenessRead => "completeness.read",
             Self::AuditList => "audit.list",
             Self::AgentsList => "agents.list",
+            Self::AgentEnrol => "agents.enrol",
+            Self::AgentRevoke => "agents.revoke",
             Self::JobsList => "jobs.list",
             Self::JobRetry => "jobs.retry",
         }
@@ -61,7 +72,7 @@ impl Action {
 /// Writes audit leaves and what opens them.
 pub(crate) struct AuditTrail {
     pub(crate) pool: PgPool,
-    pub(crate) trust: TrustServiceClient<Channel>,
+    pub(crate) trust: TrustServiceClient<RpcChannel>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -80,7 +91,22 @@ impl AuditTrail {
             object: Some(commitment),
             occurred_at: self.clock.now(),
         };
+        let started = Instant::now();
         let index = self.append(caller, &leaf).await?;
+        openarchive_telemetry::metrics::AUDIT_LEAF_SECONDS.observe([], started.elapsed().as_secs_f64());
+        let kept = self.keep(caller, &leaf, object, &salt, index).await;
+        kept.map_err(|error| refusal::database(&error))
+    }
+
+    async fn keep(
+        &self,
+        caller: &Caller,
+        leaf: &AuditLeaf,
+        object: &str,
+        salt: &Salt,
+        index: u64,
+    ) -> Result<(), sqlx::Error> {
+        let mut tx = begin(&self.pool, TenantScope::One(&caller.tenant)).await?;
         sqlx::query!(
             "insert into gateway.audit_record
                (tenant, request, action, token_id, object, salt, leaf_index, recorded_at)
@@ -94,10 +120,9 @@ impl AuditTrail {
             index.cast_signed(),
             leaf.occurred_at.as_millis()
         )
-        .execute(&self.pool)
-        .await
-        .map_err(|error| refusal::database(&error))?;
-        Ok(())
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await
     }
 
     async fn append(&self, caller: &Caller, leaf: &AuditLeaf) -> Result<u64, Problem> {

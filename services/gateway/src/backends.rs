@@ -8,8 +8,8 @@ use openarchive_proto::{
     trust::v1::{Log, trust_service_client::TrustServiceClient},
     worker::v1::worker_service_client::WorkerServiceClient,
 };
-use openarchive_rpc::RPC_MESSAGE_BYTES_MAX;
-use tonic::{Request, metadata::MetadataValue, transport::Channel};
+use openarchive_rpc::{RPC_MESSAGE_BYTES_MAX, RpcChannel};
+use tonic::{Request, metadata::MetadataValue};
 
 use crate::{caller::Caller, request_id::RequestId};
 
@@ -21,14 +21,19 @@ pub(crate) const PROOF_TIME_MAX: Duration = Duration::from_secs(50);
 /// Clients; clones share their connections.
 #[derive(Clone)]
 pub(crate) struct Backends {
-    pub(crate) catalogue: CatalogueServiceClient<Channel>,
-    pub(crate) index: IndexServiceClient<Channel>,
-    pub(crate) trust: TrustServiceClient<Channel>,
-    pub(crate) worker: WorkerServiceClient<Channel>,
+    pub(crate) catalogue: CatalogueServiceClient<RpcChannel>,
+    pub(crate) index: IndexServiceClient<RpcChannel>,
+    pub(crate) trust: TrustServiceClient<RpcChannel>,
+    pub(crate) worker: WorkerServiceClient<RpcChannel>,
 }
 
 impl Backends {
-    pub(crate) fn new(catalogue: Channel, index: Channel, trust: Channel, worker: Channel) -> Self {
+    pub(crate) fn new(
+        catalogue: RpcChannel,
+        index: RpcChannel,
+        trust: RpcChannel,
+        worker: RpcChannel,
+    ) -> Self {
         Self {
             catalogue: CatalogueServiceClient::new(catalogue)
                 .max_decoding_message_size(RPC_MESSAGE_BYTES_MAX),

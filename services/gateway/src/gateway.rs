@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};
 use openarchive_domain::{Clock, Tenant};
+use openarchive_rpc::RpcChannel;
 use openarchive_schema::TransactionError;
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
-use tonic::transport::Channel;
 
 use crate::{
     audit::{Action, AuditTrail},
@@ -17,18 +17,18 @@ use crate::{
     openapi,
     problem::{Kind, Problem},
     request_id::with_request_id,
-    routes::{self, LastHealth, TEXT_VIEWS_MAX},
-    token,
+    routes::{self, HIGHLIGHTS_AT_ONCE_MAX, LastHealth, TEXT_VIEWS_MAX},
+    token::{self, TokenSummary},
 };
 
 /// What the gateway needs. Channels lead to ingest's catalogue, the index, trust and the worker.
 pub struct GatewayConfig {
     /// A database that `openarchive_schema::migrate` has brought up to date.
     pub pool: PgPool,
-    pub catalogue: Channel,
-    pub index: Channel,
-    pub trust: Channel,
-    pub worker: Channel,
+    pub catalogue: RpcChannel,
+    pub index: RpcChannel,
+    pub trust: RpcChannel,
+    pub worker: RpcChannel,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -37,6 +37,7 @@ pub(crate) struct Services {
     pub(crate) pool: PgPool,
     pub(crate) backends: Backends,
     pub(crate) text_views: Semaphore,
+    pub(crate) highlights: Semaphore,
     pub(crate) last_health: LastHealth,
     audit: AuditTrail,
 }
@@ -95,6 +96,7 @@ impl Gateway {
             pool,
             backends,
             text_views: Semaphore::new(TEXT_VIEWS_MAX),
+            highlights: Semaphore::new(HIGHLIGHTS_AT_ONCE_MAX),
             last_health: LastHealth::default(),
             audit,
         };
@@ -121,6 +123,22 @@ impl Gateway {
         clock: &dyn Clock,
     ) -> Result<Option<String>, TransactionError> {
         token::ensure_first(pool, tenant, clock).await
+    }
+
+    /// Every token that `tenant` ever had, oldest first, revoked ones too.
+    pub async fn list_tokens(pool: &PgPool, tenant: &Tenant) -> Result<Vec<TokenSummary>, sqlx::Error> {
+        token::list(pool, tenant).await
+    }
+
+    /// Refuses a token from its next request on, and answers whether `tenant` has one of that id. Durable when it
+    /// returns; revoking again changes nothing.
+    pub async fn revoke_token(
+        pool: &PgPool,
+        tenant: &Tenant,
+        id: &str,
+        clock: &dyn Clock,
+    ) -> Result<bool, TransactionError> {
+        token::revoke(pool, tenant, id, clock).await
     }
 
     /// Makes a further token for `tenant`. Durable when it returns.

@@ -3,14 +3,15 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use axum::{
-    extract::{Request, State},
+    extract::{MatchedPath, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, header},
     middleware::Next,
     response::Response,
 };
 use openarchive_domain::{Clock, Timestamp, random};
+use openarchive_telemetry::HttpCall;
 use tokio::time::timeout;
-use tracing::debug;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::problem::Problem;
@@ -70,7 +71,9 @@ pub(crate) async fn with_request_id(
     let id =
         RequestId::of(request.headers()).unwrap_or_else(|| RequestId::fresh(clock.now(), &random::bytes()));
     request.extensions_mut().insert(id.clone());
-    let answer = timeout(REQUEST_TIME_MAX, next.run(request)).await;
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let call = HttpCall::begin(request.method(), route, request.headers(), id.as_str());
+    let answer = timeout(REQUEST_TIME_MAX, next.run(request).instrument(call.span())).await;
     let mut response = match answer {
         Ok(mut response) => match response.extensions_mut().remove::<Problem>() {
             Some(problem) => problem.render(&id),
@@ -78,7 +81,7 @@ pub(crate) async fn with_request_id(
         },
         Err(_) => Problem::unavailable("the answer took too long: try again").render(&id),
     };
-    debug!(request = id.as_str(), status = response.status().as_u16(), "a request is answered");
+    call.end(response.status());
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

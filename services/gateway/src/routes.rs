@@ -5,6 +5,8 @@ mod audit_list;
 mod checkpoint;
 mod completeness;
 mod content;
+mod enrolments;
+mod explain;
 mod health;
 mod jobs;
 mod message;
@@ -19,7 +21,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use audit_list::{AUDIT_LEAVES_DEFAULT, AUDIT_LEAVES_MAX};
 pub(crate) use health::LastHealth;
-pub use search::{HIT_LOOKUPS_MAX, QUERY_BYTES_MAX};
+pub use search::{
+    HIGHLIGHT_SOURCE_BYTES_MAX, HIGHLIGHTED_HITS_MAX, HIGHLIGHTS_AT_ONCE_MAX, HIGHLIGHTS_TIME_MAX,
+    QUERY_BYTES_MAX,
+};
 pub use text::{TEXT_SOURCE_BYTES_MAX, TEXT_VIEWS_MAX};
 
 use crate::{gateway::Services, openapi::Document};
@@ -28,6 +33,7 @@ use crate::{gateway::Services, openapi::Document};
 pub(crate) fn all() -> OpenApiRouter<Arc<Services>> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(search::search))
+        .routes(routes!(explain::explain))
         .routes(routes!(message::view))
         .routes(routes!(content::read))
         .routes(routes!(text::view))
@@ -35,6 +41,8 @@ pub(crate) fn all() -> OpenApiRouter<Arc<Services>> {
         .routes(routes!(completeness::read))
         .routes(routes!(audit_list::list))
         .routes(routes!(agents::list))
+        .routes(routes!(enrolments::create))
+        .routes(routes!(enrolments::revoke))
         .routes(routes!(jobs::list))
         .routes(routes!(jobs::retry))
         .routes(routes!(checkpoint::read))

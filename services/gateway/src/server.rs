@@ -11,6 +11,7 @@ use hyper_util::{
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
+use openarchive_rpc::ReloadingCertificate;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -36,18 +37,34 @@ pub const SHUTDOWN_TIME_MAX: Duration = Duration::from_secs(10);
 /// Pause after the socket could not accept, so that a lack of file descriptors is not met with a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves until `shutdown` ends: over TLS if a configuration is given (HTTP/1.1 only, so its ALPN may name nothing
-/// else), in clear otherwise. Then no connection is taken any more, idle ones are closed, answers on their way have
+/// The certificate that people and programs see.
+#[derive(Clone)]
+pub enum GatewayTls {
+    /// For as long as the process runs. HTTP/1.1 only, so its ALPN may name nothing else.
+    Fixed(Arc<rustls::ServerConfig>),
+    /// From files: each connection gets the one of then.
+    Reloading(Arc<ReloadingCertificate>),
+}
+
+impl GatewayTls {
+    fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(match self {
+            Self::Fixed(config) => config.clone(),
+            Self::Reloading(certificate) => certificate.server_config(),
+        })
+    }
+}
+
+/// Serves until `shutdown` ends: over TLS if a certificate is given, in clear otherwise. Then no connection is taken any more, idle ones are closed, answers on their way have
 /// [`SHUTDOWN_TIME_MAX`].
 pub async fn serve(
     listener: TcpListener,
-    tls: Option<Arc<rustls::ServerConfig>>,
+    tls: Option<GatewayTls>,
     router: Router,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
     let (stop, stopped) = watch::channel(());
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let tls = tls.map(TlsAcceptor::from);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
@@ -62,7 +79,8 @@ pub async fn serve(
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = accepted => match accepted {
                 Ok((stream, permit)) => {
-                    let (tls, router, stopped) = (tls.clone(), router.clone(), stopped.clone());
+                    let (tls, router, stopped) =
+                        (tls.as_ref().map(GatewayTls::acceptor), router.clone(), stopped.clone());
                     connections.spawn(connection(stream, permit, tls, router, stopped));
                 }
                 Err(error) => {

@@ -1,8 +1,8 @@
 //! API tokens: shown once, kept as their SHA-256.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use openarchive_domain::{Clock, Digest, Tenant, random};
-use openarchive_schema::{Transaction, TransactionError, run_tx};
+use openarchive_domain::{Clock, Digest, Tenant, Timestamp, random};
+use openarchive_schema::{TenantScope, Transaction, TransactionError, begin, run_tx};
 use sqlx::PgPool;
 
 use crate::caller::TOKEN_PREFIX;
@@ -53,8 +53,7 @@ pub(crate) async fn issue(
     clock: &dyn Clock,
 ) -> Result<String, TransactionError> {
     let (secret, id, now) = (random::bytes(), random::bytes(), clock.now().as_millis());
-    let tenant = tenant.clone();
-    run_tx(pool, "issue a token", move |tx| {
+    run_tx(pool, "issue a token", TenantScope::One(tenant), move |tx| {
         let (token, tenant) = (NewToken::of(secret, id), tenant.clone());
         Box::pin(async move {
             insert(tx, &token, &tenant, now).await?;
@@ -71,8 +70,7 @@ pub(crate) async fn ensure_first(
     clock: &dyn Clock,
 ) -> Result<Option<String>, TransactionError> {
     let (secret, id, now) = (random::bytes(), random::bytes(), clock.now().as_millis());
-    let tenant = tenant.clone();
-    run_tx(pool, "first token", move |tx| {
+    run_tx(pool, "first token", TenantScope::One(tenant), move |tx| {
         let (token, tenant) = (NewToken::of(secret, id), tenant.clone());
         Box::pin(async move {
             sqlx::query!("select pg_advisory_xact_lock($1)", FIRST_TOKEN_LOCK).execute(&mut **tx).await?;
@@ -87,6 +85,58 @@ pub(crate) async fn ensure_first(
             }
             insert(tx, &token, &tenant, now).await?;
             Ok(Some(token.text))
+        })
+    })
+    .await
+}
+
+/// A token as its owner's administrator may know it: never its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenSummary {
+    pub id: String,
+    pub created_at: Timestamp,
+    /// `None`: still good.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// See [`crate::Gateway::list_tokens`].
+pub(crate) async fn list(pool: &PgPool, tenant: &Tenant) -> Result<Vec<TokenSummary>, sqlx::Error> {
+    let mut tx = begin(pool, TenantScope::One(tenant)).await?;
+    let rows = sqlx::query!(
+        "select token_id, created_at, revoked_at from gateway.token where tenant = $1 order by created_at, token_id",
+        tenant.as_str()
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    let summary = |token_id, created_at, revoked_at: Option<i64>| TokenSummary {
+        id: token_id,
+        created_at: Timestamp::from_millis(created_at),
+        revoked_at: revoked_at.map(Timestamp::from_millis),
+    };
+    Ok(rows.into_iter().map(|row| summary(row.token_id, row.created_at, row.revoked_at)).collect())
+}
+
+/// See [`crate::Gateway::revoke_token`].
+pub(crate) async fn revoke(
+    pool: &PgPool,
+    tenant: &Tenant,
+    id: &str,
+    clock: &dyn Clock,
+) -> Result<bool, TransactionError> {
+    let now = clock.now().as_millis();
+    run_tx(pool, "revoke a token", TenantScope::One(tenant), move |tx| {
+        let (tenant, id) = (tenant.clone(), id.to_owned());
+        Box::pin(async move {
+            // The first revocation's time stays.
+            let revoked = sqlx::query!(
+                "update gateway.token set revoked_at = coalesce(revoked_at, $3) where tenant = $1 and token_id = $2",
+                tenant.as_str(),
+                id,
+                now
+            )
+            .execute(&mut **tx)
+            .await?;
+            Ok(revoked.rows_affected() == 1)
         })
     })
     .await

@@ -18,6 +18,9 @@ pub const ADDRESSES_MAX: usize = 10_000;
 /// Most of a display name or address that is looked at, in bytes; cut and flagged beyond.
 pub const NAME_BYTES_MAX: usize = 4 * 1024;
 
+/// Most agents of one mail that are indexed; cut and flagged beyond.
+pub const AGENTS_MAX: usize = 1000;
+
 /// Most text that a document may bring along, in bytes. Beyond it is rejected: its maker has lost its own bounds.
 pub const DOCUMENT_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -56,6 +59,13 @@ pub struct Document {
     pub has_attachment: bool,
     /// Not all of the mail's text is here.
     pub partly_indexed: bool,
+    /// Of the exact message bytes.
+    pub length: u64,
+    /// Agents that saw the mail.
+    pub agents: Vec<String>,
+    /// How many times the mail has been seen so far. A document that knows of more takes the place of one that knows
+    /// of fewer: agents and blind copies come with each time.
+    pub observations: u64,
 }
 
 /// A document beyond [`DOCUMENT_BYTES_MAX`].
@@ -85,6 +95,9 @@ impl Document {
             date: None,
             has_attachment: false,
             partly_indexed: false,
+            length: 0,
+            agents: Vec::new(),
+            observations: 0,
         }
     }
 
@@ -97,6 +110,10 @@ impl Document {
         let mut cut = cut_text(&mut self.body, BODY_BYTES_MAX);
         cut |= cut_text(&mut self.subject, SUBJECT_BYTES_MAX);
         cut |= cut_list(&mut self.attachments, ATTACHMENT_NAMES_MAX);
+        cut |= cut_list(&mut self.agents, AGENTS_MAX);
+        for name in &mut self.agents {
+            cut |= cut_text(name, openarchive_domain::NAME_BYTES_MAX);
+        }
         for name in &mut self.attachments {
             cut |= cut_text(name, ATTACHMENT_NAME_BYTES_MAX);
         }
@@ -117,7 +134,7 @@ impl Document {
 
     fn text_bytes(&self) -> usize {
         let addresses: usize = self.all_participants().map(|who| who.name.len() + who.address.len()).sum();
-        let names: usize = self.attachments.iter().map(String::len).sum();
+        let names: usize = self.attachments.iter().chain(&self.agents).map(String::len).sum();
         let id = self.message_id.as_ref().map_or(0, String::len);
         addresses + names + id + self.subject.len() + self.body.len()
     }
@@ -164,6 +181,9 @@ mod tests {
         check(|d| d.attachments = vec![String::new(); ATTACHMENT_NAMES_MAX + 1], true);
         check(|d| d.attachments = vec!["x".repeat(ATTACHMENT_NAME_BYTES_MAX)], false);
         check(|d| d.attachments = vec!["x".repeat(ATTACHMENT_NAME_BYTES_MAX + 1)], true);
+        check(|d| d.agents = vec!["a".repeat(63); AGENTS_MAX], false);
+        check(|d| d.agents = vec!["a".to_owned(); AGENTS_MAX + 1], true);
+        check(|d| d.agents = vec!["a".repeat(64)], true);
         check(|d| d.bcc = vec![Address::default(); ADDRESSES_MAX], false);
         check(|d| d.bcc = vec![Address::default(); ADDRESSES_MAX + 1], true);
         check(|d| d.to = vec![Address::new("x".repeat(NAME_BYTES_MAX), "")], false);

@@ -7,8 +7,10 @@
 mod collect;
 mod compile;
 mod cursor;
+mod documents;
 mod error;
 mod generation;
+mod near;
 mod open;
 mod phrase_prefix;
 mod prefix;
@@ -20,7 +22,10 @@ mod writer;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use openarchive_domain::{Digest, Tenant, Timestamp};
@@ -28,6 +33,7 @@ use openarchive_domain::{Digest, Tenant, Timestamp};
 pub use cursor::{Cursor, CursorError};
 pub use error::{EngineError, OpenError, SearchError};
 pub use generation::Generation;
+pub use phrase_prefix::ENDINGS_MAX;
 
 use crate::{Document, TooLarge, query::Query};
 use schema::Fields;
@@ -45,6 +51,8 @@ struct Inner {
     fields: Fields,
     reader: tantivy::IndexReader,
     generation: Generation,
+    /// As the last commit says.
+    filled: AtomicBool,
     writer: Mutex<Writer>,
 }
 
@@ -53,7 +61,7 @@ struct Inner {
 pub enum Outcome {
     /// Durable and visible to every search that starts from now on.
     Indexed,
-    /// It was there already, or twice in the batch.
+    /// It was there already, or twice in the batch, and knows of no further observation.
     Skipped,
     /// It cannot be indexed, and trying again will not help.
     Rejected(TooLarge),
@@ -83,10 +91,13 @@ pub struct Stats {
     pub documents: u64,
     /// Another one than before: the index was lost and has to be fed anew.
     pub generation: Generation,
+    /// [`Engine::mark_filled`] was called since it was made.
+    pub filled: bool,
 }
 
 impl Engine {
-    /// Opens the index in `folder`; makes an empty one, with the generation `fresh`, if there is none.
+    /// Opens the index in `folder`; makes an empty one, with the generation `fresh`, if there is none. What an older
+    /// or newer version of this program left there is thrown away.
     pub async fn open(folder: impl AsRef<Path>, fresh: Generation) -> Result<Self, OpenError> {
         let folder = folder.as_ref().to_owned();
         opening(folder, move |folder| open::open(folder, fresh)).await
@@ -99,7 +110,8 @@ impl Engine {
     }
 
     /// Adds documents; the outcomes are in their order. A document that is in the index already is skipped, so a
-    /// batch may be repeated after any error. Durable when it returns.
+    /// batch may be repeated after any error; one that knows of more observations takes the place of the old one, on
+    /// every page of a search that has begun as well. Durable when it returns.
     pub async fn index(&self, documents: Vec<Document>) -> Result<Vec<Outcome>, EngineError> {
         self.blocking(move |inner| inner.writer().index(inner, documents)).await
     }
@@ -131,8 +143,23 @@ impl Engine {
         self.blocking(move |inner| inner.count(&tenant, &query)).await
     }
 
+    /// Says that whatever belongs into this index is in it, or waits in a queue that will not forget it. Durable when
+    /// it returns; `false`, and nothing is done, if the index is of another generation by now.
+    pub async fn mark_filled(&self, generation: Generation) -> Result<bool, EngineError> {
+        if self.0.generation != generation {
+            return Ok(false);
+        }
+        self.blocking(|inner| inner.writer().mark_filled(inner)).await?;
+        Ok(true)
+    }
+
     pub fn stats(&self) -> Stats {
-        Stats { documents: self.0.reader.searcher().num_docs(), generation: self.0.generation }
+        let inner = &self.0;
+        Stats {
+            documents: inner.reader.searcher().num_docs(),
+            generation: inner.generation,
+            filled: inner.filled.load(Ordering::Acquire),
+        }
     }
 
     /// Reads the whole index and compares checksums: the files that are damaged, none if all is well.

@@ -7,12 +7,13 @@
 pub mod analyser;
 mod document;
 pub mod engine;
+pub mod highlight;
 pub mod query;
 pub mod scan;
 mod service;
 
 pub use document::{
-    ADDRESSES_MAX, ATTACHMENT_NAME_BYTES_MAX, ATTACHMENT_NAMES_MAX, Address, BODY_BYTES_MAX,
+    ADDRESSES_MAX, AGENTS_MAX, ATTACHMENT_NAME_BYTES_MAX, ATTACHMENT_NAMES_MAX, Address, BODY_BYTES_MAX,
     DOCUMENT_BYTES_MAX, Document, NAME_BYTES_MAX, SUBJECT_BYTES_MAX, TooLarge,
 };
 pub use service::{BATCH_DELETIONS_MAX, BATCH_DOCUMENTS_MAX, IndexServer, PAGE_HITS_DEFAULT};

@@ -6,12 +6,19 @@
 //! not   = { "NOT" | "-" } term
 //! term  = "(" query ")" | "*"                        `*` is every mail
 //!       | [ field ":" ] ( word | "phrase" ) [ "*" ]  `*` right after it: the last word is only a beginning
+//!       | [ field ":" ] "phrase" "~" number          its words in any order, at most so many others among them
 //!       | "date:" ( day | [ day ] ".." [ day ] )     both days included
 //!       | "after:" day | "before:" day               from the start of that day; until before its start
+//!       | "size:" ( size | [ size ] ".." [ size ] )  both sizes included
+//!       | "size:" ( ">" | ">=" | "<" | "<=" ) size
 //!       | "has:attachment"
-//! field = "from" | "to" | "cc" | "bcc" | "participant" | "subject" | "body" | "attachment" | "message-id"
+//! field = "from" | "to" | "cc" | "bcc" | "participant" | "subject" | "body" | "attachment" | "message-id" | "agent"
 //! day   = YYYY-MM-DD, in UTC
+//! size  = number [ "b" | "kb" | "mb" | "gb" | "kib" | "mib" | "gib" ]
 //! ```
+//!
+//! The same as EBNF, with meanings, limits and examples: `docs/query.md`. What parses today means the same for ever:
+//! a new operator is text that was an error before (so there is no word `NEAR`: it always was a word to look for).
 //!
 //! - AND, OR and NOT are operators only in capitals; field names are read in any case. In quotes `\"` is a quote and
 //!   `\\` a backslash.
@@ -20,19 +27,23 @@
 //! - Without a field a term is looked for in subject, body, attachment names and participants.
 //! - In an address field, text with an `@` is a whole address (`alice@example.org`) or, after a leading `@`, a
 //!   domain. Other text is words of the display name or of the part before the `@`, or a whole domain.
-//! - `participant` is from, to, cc, bcc and the envelope. A `message-id` is compared whole.
-//! - A mail without a date is in no range of dates.
+//! - `participant` is from, to, cc, bcc and the envelope. A `message-id` and an `agent` are compared whole, in any case.
+//! - Near each other are words of one text: the subject, the body, one attachment's name, the display name or the
+//!   part before the `@` of one address. Every word needs a place of its own: `"no no"~5` wants two of them.
+//! - A mail without a date is in no range of dates. Its size is that of its exact bytes.
 
 mod day;
 mod error;
 mod lexer;
 mod parse;
+mod size;
 mod term;
 mod write;
 
 pub use day::{DateRange, Day, NoDay};
 pub use error::{QueryError, QueryErrorKind};
-pub use term::{Ending, Field, TextTerm};
+pub use size::SizeRange;
+pub use term::{Field, Form, TextTerm};
 
 /// Longest query, in bytes.
 pub const QUERY_BYTES_MAX: usize = 4096;
@@ -42,6 +53,12 @@ pub const QUERY_DEPTH_MAX: usize = 32;
 
 /// Most terms (words, phrases, ranges) in a query.
 pub const QUERY_TERMS_MAX: usize = 128;
+
+/// Most words of a phrase with `~`.
+pub const PROXIMITY_WORDS_MAX: usize = 32;
+
+/// Most other words among those of a phrase with `~`.
+pub const PROXIMITY_DISTANCE_MAX: u16 = 100;
 
 /// The version of grammar and meaning. Stored queries name it.
 pub const QUERY_VERSION: u32 = 1;
@@ -55,6 +72,7 @@ pub enum Query {
     All,
     Text(TextTerm),
     Date(DateRange),
+    Size(SizeRange),
     HasAttachment,
     Not(Box<Query>),
     /// At least two, none of them an `And`.

@@ -20,13 +20,16 @@ pub struct Scan {
 }
 
 impl Scan {
-    /// Adds a document as the engine would: cut to its limits; nothing happens if it is there already.
+    /// Adds a document as the engine would: cut to its limits; one that is there stays unless the new one has seen
+    /// more observations.
     pub fn add(&mut self, mut document: Document) -> Result<(), TooLarge> {
         document.cut_to_limits()?;
         let is_there =
             |known: &Prepared| known.tenant == document.tenant && known.hit.message == document.message;
-        if !self.documents.iter().any(is_there) {
-            self.documents.push(Prepared::of(&document));
+        match self.documents.iter_mut().find(|known| is_there(known)) {
+            None => self.documents.push(Prepared::of(&document)),
+            Some(known) if known.observations < document.observations => *known = Prepared::of(&document),
+            Some(_) => {}
         }
         Ok(())
     }

@@ -1,24 +1,30 @@
 //! The gRPC service over the engine: parse, call, map.
 
 mod convert;
+mod explain;
 mod refuse;
+
+use std::time::Instant;
 
 use openarchive_domain::{Digest, Tenant};
 use openarchive_proto::{
     index::v1::{
         CountRequest, CountResponse, DeleteMessagesRequest, DeleteMessagesResponse, DocumentResult,
-        IndexMessagesRequest, IndexMessagesResponse, IndexStatusRequest, IndexStatusResponse, SearchRequest,
-        SearchResponse,
+        ExplainRequest, ExplainResponse, HighlightRequest, HighlightResponse, IndexMessagesRequest,
+        IndexMessagesResponse, IndexStatusRequest, IndexStatusResponse, MarkFilledRequest,
+        MarkFilledResponse, SearchRequest, SearchResponse,
         index_service_server::{IndexService, IndexServiceServer},
     },
     ingest::v1::{Scope, scope},
 };
 use openarchive_rpc::RPC_MESSAGE_BYTES_MAX;
+use openarchive_telemetry::metrics;
 use tonic::{Request, Response, Status};
 
 use crate::{
     Document,
-    engine::{Cursor, Engine, PAGE_HITS_MAX},
+    engine::{Cursor, CursorError, Engine, EngineError, PAGE_HITS_MAX},
+    highlight::{MailText, highlight},
     query::Query,
 };
 
@@ -44,8 +50,13 @@ impl IndexServer {
         Self { engine }
     }
 
+    fn show_documents(&self) {
+        metrics::INDEX_DOCUMENTS.set([], self.engine.stats().documents as f64);
+    }
+
     /// As a service for a tonic server, with the size limits of the archive's gRPC.
     pub fn into_service(self) -> IndexServiceServer<Self> {
+        self.show_documents();
         IndexServiceServer::new(self)
             .max_decoding_message_size(RPC_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(RPC_MESSAGE_BYTES_MAX)
@@ -75,6 +86,7 @@ impl IndexService for IndexServer {
             });
         }
         let mut outcomes = self.engine.index(good).await.map_err(|error| refuse::engine(&error))?.into_iter();
+        self.show_documents();
         let results = results.into_iter().filter_map(|result| match result {
             Ok(()) => outcomes.next().map(DocumentResult::from),
             Err(rejected) => Some(rejected),
@@ -90,7 +102,9 @@ impl IndexService for IndexServer {
             text => Some(text.parse().map_err(refuse::cursor)?),
         };
         let limit = if limit == 0 { PAGE_HITS_DEFAULT } else { limit as usize };
+        let started = Instant::now();
         let page = self.engine.search(&tenant, &query, cursor, limit).await.map_err(refuse::search)?;
+        metrics::SEARCH_SECONDS.observe([], started.elapsed().as_secs_f64());
         Ok(Response::new(SearchResponse {
             hits: page.hits.into_iter().map(Into::into).collect(),
             total: page.total,
@@ -102,8 +116,28 @@ impl IndexService for IndexServer {
     async fn count(&self, request: Request<CountRequest>) -> Result<Response<CountResponse>, Status> {
         let CountRequest { scope, tenant, query } = request.into_inner();
         let (tenant, query) = read(scope.as_ref(), &tenant, &query)?;
+        let started = Instant::now();
         let total = self.engine.count(&tenant, &query).await.map_err(|error| refuse::engine(&error))?;
+        metrics::SEARCH_SECONDS.observe([], started.elapsed().as_secs_f64());
         Ok(Response::new(CountResponse { total }))
+    }
+
+    async fn explain(&self, request: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {
+        let ExplainRequest { scope, tenant, query } = request.into_inner();
+        let (_, query) = read(scope.as_ref(), &tenant, &query)?;
+        Ok(Response::new(explain::explain(&query)))
+    }
+
+    async fn highlight(
+        &self,
+        request: Request<HighlightRequest>,
+    ) -> Result<Response<HighlightResponse>, Status> {
+        let HighlightRequest { scope, tenant, query, mail } = request.into_inner();
+        let (_, query) = read(scope.as_ref(), &tenant, &query)?;
+        let mail = MailText::from(mail.unwrap_or_default());
+        let found = tokio::task::spawn_blocking(move || highlight(&query, &mail)).await;
+        let fragments = found.map_err(|_| refuse::engine(&EngineError::Panicked))?;
+        Ok(Response::new(HighlightResponse { fragments: fragments.into_iter().map(Into::into).collect() }))
     }
 
     async fn delete_messages(
@@ -118,6 +152,7 @@ impl IndexService for IndexServer {
         let messages: Result<Vec<_>, _> = messages.iter().map(|bytes| Digest::try_from(&bytes[..])).collect();
         let messages = messages.map_err(|error| refuse::argument(&error))?;
         let deleted = self.engine.delete(&tenant, messages).await.map_err(|error| refuse::engine(&error))?;
+        self.show_documents();
         Ok(Response::new(DeleteMessagesResponse { deleted }))
     }
 
@@ -129,7 +164,21 @@ impl IndexService for IndexServer {
         Ok(Response::new(IndexStatusResponse {
             documents: stats.documents,
             generation: stats.generation.to_string(),
+            filled: stats.filled,
         }))
+    }
+
+    async fn mark_filled(
+        &self,
+        request: Request<MarkFilledRequest>,
+    ) -> Result<Response<MarkFilledResponse>, Status> {
+        let generation = request.into_inner().generation.parse().map_err(|error| refuse::argument(&error))?;
+        let marked = self.engine.mark_filled(generation).await.map_err(|error| refuse::engine(&error))?;
+        if marked {
+            Ok(Response::new(MarkFilledResponse {}))
+        } else {
+            Err(refuse::cursor(CursorError::IndexRebuilt))
+        }
     }
 }
 

@@ -8,21 +8,24 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use openarchive_domain::AgentRef;
 use openarchive_proto::ingest::v1::{
-    CommitMessagesRequest, CommitMessagesResponse, CommitResult, GetConsistencyRequest,
-    GetConsistencyResponse, Mismatch, MissingBlobs as ProtoMissing, OfferMessagesRequest,
-    OfferMessagesResponse, ReportStatusRequest, ReportStatusResponse, SeatTaken, UploadBlobsRequest,
-    UploadBlobsResponse, agent_service_server::AgentService, commit_result::Outcome as ProtoOutcome,
+    CommitMessagesRequest, CommitMessagesResponse, CommitResult, EnrolRequest, EnrolResponse,
+    GetConsistencyRequest, GetConsistencyResponse, Mismatch, MissingBlobs as ProtoMissing,
+    OfferMessagesRequest, OfferMessagesResponse, RenewCertificateRequest, RenewCertificateResponse,
+    ReportStatusRequest, ReportStatusResponse, SeatTaken, UploadBlobsRequest, UploadBlobsResponse,
+    agent_service_server::AgentService, commit_result::Outcome as ProtoOutcome,
 };
-use openarchive_rpc::refusal;
+use openarchive_rpc::{AgentIdentity, PeerIdentity, refusal};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming};
+use tracing::Instrument as _;
 
 use crate::{
     commit::{CommitItem, MissingBlobs, Outcome, commit},
     core::Core,
+    enrolment,
     failure::{Failure, FieldError},
-    identity::Identity,
     offer::Offer,
+    offered_class::classes_of,
 };
 
 /// Most mails of one commit.
@@ -34,49 +37,60 @@ pub const COMMIT_ENVELOPE_BYTES_MAX: usize = 12 * 1024 * 1024;
 #[derive(Debug)]
 pub struct AgentApi {
     core: Arc<Core>,
-    identity: Identity,
 }
 
 impl AgentApi {
-    pub(crate) fn new(core: Arc<Core>, identity: Identity) -> Self {
-        Self { core, identity }
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
     }
 
-    fn agent<T>(&self, request: &Request<T>) -> Result<AgentRef, Status> {
-        let agent = self.identity.of(request)?;
-        if self.core.tenants.contains(&agent.tenant) {
-            return Ok(agent);
+    /// Asked first by every method that an agent with a certificate calls: its tenant is this archive's, and it was not
+    /// revoked.
+    async fn admit(&self, caller: AgentIdentity) -> Result<AgentRef, Status> {
+        let agent = caller.agent;
+        if !self.core.tenants.contains(&agent.tenant) {
+            let message = "the client certificate's tenant is not one of this archive";
+            return Err(refusal(Code::PermissionDenied, "UNKNOWN_TENANT", message));
         }
-        let message = "the client certificate's tenant is not one of this archive";
-        Err(refusal(Code::PermissionDenied, "UNKNOWN_TENANT", message))
+        enrolment::refuse_revoked(&self.core, &agent).await?;
+        Ok(agent)
     }
+}
 
-    fn parse_items(&self, request: CommitMessagesRequest) -> Result<Vec<CommitItem>, Failure> {
-        if request.items.len() > COMMIT_ITEMS_MAX {
-            return Err(FieldError::new("items", format!("at most {COMMIT_ITEMS_MAX}")).into());
+fn parse_items(request: CommitMessagesRequest) -> Result<Vec<CommitItem>, Failure> {
+    if request.items.len() > COMMIT_ITEMS_MAX {
+        return Err(FieldError::new("items", format!("at most {COMMIT_ITEMS_MAX}")).into());
+    }
+    let mut items = Vec::with_capacity(request.items.len());
+    let (mut seats, mut envelope_bytes) = (BTreeSet::new(), 0);
+    for (position, item) in request.items.into_iter().enumerate() {
+        let offer = Offer::parse(item.offer, &format!("items[{position}].offer"))?;
+        if !seats.insert(offer.seat) {
+            let field = format!("items[{position}].offer.seq");
+            return Err(FieldError::new(field, "another seat than every other item's").into());
         }
-        let mut items = Vec::with_capacity(request.items.len());
-        let (mut seats, mut envelope_bytes) = (BTreeSet::new(), 0);
-        for (position, item) in request.items.into_iter().enumerate() {
-            let offer = Offer::parse(item.offer, &format!("items[{position}].offer"))?;
-            if !seats.insert(offer.seat) {
-                let field = format!("items[{position}].offer.seq");
-                return Err(FieldError::new(field, "another seat than every other item's").into());
-            }
-            envelope_bytes += offer.envelope.value().len();
-            let class = self.core.retention.class_of(&offer);
-            if item.class != class.to_string() {
-                let message = format!("items[{position}] is of another class by now: offer it again");
-                return Err(Failure::refused(Code::FailedPrecondition, "CLASS_CHANGED", message));
-            }
-            items.push(CommitItem { offer, class });
+        envelope_bytes += offer.envelope.value().len();
+        let field = || FieldError::new(format!("items[{position}].class"), "a retention class");
+        items.push(CommitItem { offer, class: item.class.parse().map_err(|_| field())? });
+    }
+    if envelope_bytes > COMMIT_ENVELOPE_BYTES_MAX {
+        let expected =
+            format!("of at most {COMMIT_ENVELOPE_BYTES_MAX} bytes of envelopes: commit fewer at once");
+        return Err(FieldError::new("items", expected).into());
+    }
+    Ok(items)
+}
+
+/// An agent commits what was offered before the rule changed: it must offer again. What stands already keeps its class.
+async fn refuse_other_classes(core: &Core, agent: &AgentRef, items: &[CommitItem]) -> Result<(), Failure> {
+    let offers: Vec<&Offer> = items.iter().map(|item| &item.offer).collect();
+    let classes = classes_of(core, agent, &offers).await?;
+    match items.iter().zip(classes).position(|(item, is)| item.class != is.class()) {
+        None => Ok(()),
+        Some(position) => {
+            let message = format!("items[{position}] is of another class by now: offer it again");
+            Err(Failure::refused(Code::FailedPrecondition, "CLASS_CHANGED", message))
         }
-        if envelope_bytes > COMMIT_ENVELOPE_BYTES_MAX {
-            let expected =
-                format!("of at most {COMMIT_ENVELOPE_BYTES_MAX} bytes of envelopes: commit fewer at once");
-            return Err(FieldError::new("items", expected).into());
-        }
-        Ok(items)
     }
 }
 
@@ -84,19 +98,35 @@ impl AgentApi {
 impl AgentService for AgentApi {
     type OfferMessagesStream = ReceiverStream<Result<OfferMessagesResponse, Status>>;
 
+    /// The one call without a certificate: the token says who calls.
+    async fn enrol(&self, request: Request<EnrolRequest>) -> Result<Response<EnrolResponse>, Status> {
+        Ok(Response::new(enrolment::enrol(&self.core, request.into_inner()).await?))
+    }
+
+    async fn renew_certificate(
+        &self,
+        request: Request<RenewCertificateRequest>,
+    ) -> Result<Response<RenewCertificateResponse>, Status> {
+        let caller = PeerIdentity::agent_of(&request)?;
+        let agent = self.admit(caller).await?;
+        Ok(Response::new(enrolment::renew(&self.core, &agent, request.into_inner().csr).await?))
+    }
+
     async fn offer_messages(
         &self,
         request: Request<Streaming<OfferMessagesRequest>>,
     ) -> Result<Response<Self::OfferMessagesStream>, Status> {
-        let agent = self.agent(&request)?;
-        Ok(Response::new(offers::answer(Arc::clone(&self.core), agent.tenant, request.into_inner())))
+        let caller = PeerIdentity::agent_of(&request)?;
+        let agent = self.admit(caller).await?;
+        Ok(Response::new(offers::answer(Arc::clone(&self.core), agent, request.into_inner())))
     }
 
     async fn upload_blobs(
         &self,
         request: Request<Streaming<UploadBlobsRequest>>,
     ) -> Result<Response<UploadBlobsResponse>, Status> {
-        let agent = self.agent(&request)?;
+        let caller = PeerIdentity::agent_of(&request)?;
+        let agent = self.admit(caller).await?;
         uploads::pass_on(&self.core, &agent.tenant, request.into_inner()).await.map(Response::new)
     }
 
@@ -104,15 +134,18 @@ impl AgentService for AgentApi {
         &self,
         request: Request<CommitMessagesRequest>,
     ) -> Result<Response<CommitMessagesResponse>, Status> {
-        let agent = self.agent(&request)?;
-        let items = self.parse_items(request.into_inner())?;
+        let caller = PeerIdentity::agent_of(&request)?;
+        let agent = self.admit(caller).await?;
+        let items = parse_items(request.into_inner())?;
         let core = Arc::clone(&self.core);
         // A task of its own: a caller that goes away does not stop a commit half-way.
-        let committed = tokio::spawn(async move {
+        let committed = async move {
+            refuse_other_classes(&core, &agent, &items).await?;
             let outcomes = commit(&core, &agent, &items).await?;
             Ok::<_, Failure>((items, outcomes))
-        });
-        let (items, outcomes) = committed.await.map_err(|_| Failure::Task)??;
+        };
+        let (items, outcomes) =
+            tokio::spawn(committed.in_current_span()).await.map_err(|_| Failure::Task)??;
         let results = items
             .iter()
             .zip(outcomes)
@@ -124,7 +157,8 @@ impl AgentService for AgentApi {
         &self,
         request: Request<ReportStatusRequest>,
     ) -> Result<Response<ReportStatusResponse>, Status> {
-        let agent = self.agent(&request)?;
+        let caller = PeerIdentity::agent_of(&request)?;
+        let agent = self.admit(caller).await?;
         Ok(Response::new(status::report(&self.core, &agent, request.into_inner()).await?))
     }
 
@@ -132,7 +166,8 @@ impl AgentService for AgentApi {
         &self,
         request: Request<GetConsistencyRequest>,
     ) -> Result<Response<GetConsistencyResponse>, Status> {
-        let agent = self.agent(&request)?;
+        let caller = PeerIdentity::agent_of(&request)?;
+        let agent = self.admit(caller).await?;
         let GetConsistencyRequest { old_size, new_size } = request.into_inner();
         let proof = self.core.ledger.consistency(&agent.tenant, old_size, new_size).await;
         // Which sizes are asked for is the agent's own doing, so trust's refusal is for the agent.

@@ -3,18 +3,21 @@
 use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
-use openarchive_domain::{Digest, RetentionClass, Tenant};
+use openarchive_domain::{Digest, RetentionClass, Tenant, Timestamp};
 use openarchive_proto::storage::v1::{
-    BlobKind, BlobRef, GetBlobRequest, GetBlobResponse, PutBlobsHeader, PutBlobsRequest, PutBlobsResponse,
-    StatBlobsRequest, put_blobs_request::Item, storage_service_client::StorageServiceClient,
+    self as proto, BlobKind, BlobRef, ClassedBlob, ExtendLockRequest, GetBlobRequest, GetBlobResponse,
+    LocateBlobsRequest, PutBlobsHeader, PutBlobsRequest, PutBlobsResponse, StatBlobsRequest,
+    put_blobs_request::Item, storage_service_client::StorageServiceClient,
 };
-use openarchive_rpc::{CHUNK_BYTES_MAX, RPC_MESSAGE_BYTES_MAX};
-use tonic::{Code, IntoStreamingRequest, Request, Status, Streaming, transport::Channel};
+use openarchive_rpc::{CHUNK_BYTES_MAX, RPC_MESSAGE_BYTES_MAX, RpcChannel};
+use uuid::Uuid;
+
+use tonic::{Code, IntoStreamingRequest, Request, Status, Streaming};
 
 use crate::failure::Failure;
 
 const SERVICE: &str = "storage";
-/// Most blobs in one StatBlobs call.
+/// Most blobs in one StatBlobs or ExtendLock call.
 const STAT_BLOBS_MAX: usize = 10_000;
 /// How long a question about blobs may take.
 const STAT_DEADLINE: Duration = Duration::from_secs(30);
@@ -29,6 +32,7 @@ pub(crate) enum BlobName {
     Part(Digest),
     Skeleton(Digest),
     Observation(Digest),
+    State(Digest),
 }
 
 impl BlobName {
@@ -37,8 +41,21 @@ impl BlobName {
             Self::Part(digest) => (BlobKind::Part, digest),
             Self::Skeleton(digest) => (BlobKind::Skeleton, digest),
             Self::Observation(digest) => (BlobKind::Observation, digest),
+            Self::State(digest) => (BlobKind::State, digest),
         };
         BlobRef { kind: kind.into(), digest: digest.as_bytes().to_vec().into() }
+    }
+
+    /// Its kind and digest as columns hold them.
+    pub(crate) fn column(self) -> (i16, Digest) {
+        use openarchive_envelope::BlobKind as Kind;
+        let (kind, digest) = match self {
+            Self::Part(digest) => (Kind::Part, digest),
+            Self::Skeleton(digest) => (Kind::Skeleton, digest),
+            Self::Observation(digest) => (Kind::Observation, digest),
+            Self::State(digest) => (Kind::State, digest),
+        };
+        (i16::from(kind.code()), digest)
     }
 
     /// The header that begins this blob in a PutBlobs stream.
@@ -59,6 +76,7 @@ impl std::fmt::Display for BlobName {
             Self::Part(digest) => write!(f, "part {digest}"),
             Self::Skeleton(digest) => write!(f, "skeleton {digest}"),
             Self::Observation(digest) => write!(f, "observation {digest}"),
+            Self::State(digest) => write!(f, "state {digest}"),
         }
     }
 }
@@ -107,26 +125,61 @@ impl BlobContent {
     }
 }
 
+/// Where a blob's key stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BlobPlace {
+    pub(crate) pack: Uuid,
+    /// Its number in the pack's key file.
+    pub(crate) ordinal: u32,
+    /// Until when the key cannot be destroyed.
+    pub(crate) key_locked_until: Option<Timestamp>,
+}
+
+impl BlobPlace {
+    fn parse(place: &proto::BlobPlace) -> Option<Self> {
+        let until = place.key_locked_until.as_str();
+        let key_locked_until = if until.is_empty() { None } else { Some(until.parse().ok()?) };
+        Some(Self { pack: place.pack_id.parse().ok()?, ordinal: place.ordinal, key_locked_until })
+    }
+}
+
+/// One blob of a PutBlobs stream.
+fn one_blob(
+    blob: BlobName,
+    tenant: &Tenant,
+    class: RetentionClass,
+    bytes: Vec<u8>,
+) -> VecDeque<PutBlobsRequest> {
+    let bytes = Bytes::from(bytes);
+    let mut requests = VecDeque::from([blob.header(tenant, class, bytes.len() as u64)]);
+    for start in (0..bytes.len()).step_by(CHUNK_BYTES_MAX) {
+        let end = bytes.len().min(start + CHUNK_BYTES_MAX);
+        requests.push_back(PutBlobsRequest { item: Some(Item::Chunk(bytes.slice(start..end))) });
+    }
+    requests
+}
+
 /// Storage, seen from ingest. Cloning is cheap.
 #[derive(Debug, Clone)]
 pub(crate) struct BlobStore {
-    client: StorageServiceClient<Channel>,
+    client: StorageServiceClient<RpcChannel>,
 }
 
 impl BlobStore {
-    pub(crate) fn new(channel: Channel) -> Self {
+    pub(crate) fn new(channel: RpcChannel) -> Self {
         let client = StorageServiceClient::new(channel)
             .max_decoding_message_size(RPC_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(RPC_MESSAGE_BYTES_MAX);
         Self { client }
     }
 
-    /// The raw length of each blob that is there, in the order asked.
+    /// The raw length of each blob that is there and can be kept until then, in the order asked.
     pub(crate) async fn lengths(
         &self,
         tenant: &Tenant,
         class: RetentionClass,
         blobs: &[BlobName],
+        keep_until: Timestamp,
     ) -> Result<Vec<Option<u64>>, Failure> {
         let mut lengths = Vec::with_capacity(blobs.len());
         for group in blobs.chunks(STAT_BLOBS_MAX) {
@@ -134,6 +187,7 @@ impl BlobStore {
                 tenant: tenant.to_string(),
                 class: class.to_string(),
                 blobs: group.iter().map(|blob| blob.reference()).collect(),
+                keep_until: keep_until.to_string(),
             });
             request.set_timeout(STAT_DEADLINE);
             let answer = self.client.clone().stat_blobs(request).await.map_err(Failure::upstream(SERVICE))?;
@@ -144,6 +198,71 @@ impl BlobStore {
             lengths.extend(stats.iter().map(|stat| stat.present.then_some(stat.length)));
         }
         Ok(lengths)
+    }
+
+    /// Locks these blobs until then. Whether each is locked for so long, in the order asked; durable when it answers.
+    pub(crate) async fn lock(
+        &self,
+        tenant: &Tenant,
+        class: RetentionClass,
+        blobs: &[BlobName],
+        keep_until: Timestamp,
+    ) -> Result<Vec<bool>, Failure> {
+        let mut all = Vec::with_capacity(blobs.len());
+        for group in blobs.chunks(STAT_BLOBS_MAX) {
+            let mut request = Request::new(ExtendLockRequest {
+                tenant: tenant.to_string(),
+                class: class.to_string(),
+                blobs: group.iter().map(|blob| blob.reference()).collect(),
+                keep_until: keep_until.to_string(),
+            });
+            request.set_timeout(STAT_DEADLINE);
+            let answer =
+                self.client.clone().extend_lock(request).await.map_err(Failure::upstream(SERVICE))?;
+            let locked = answer.into_inner().locked;
+            if locked.len() != group.len() {
+                return Err(Failure::upstream(SERVICE)(Status::internal("not one answer for each blob")));
+            }
+            all.extend(locked);
+        }
+        Ok(all)
+    }
+
+    /// Every place of these blobs, each with its class.
+    pub(crate) async fn locate(
+        &self,
+        tenant: &Tenant,
+        blobs: &[(String, BlobName)],
+    ) -> Result<Vec<BlobPlace>, Failure> {
+        let mut all = Vec::new();
+        for group in blobs.chunks(STAT_BLOBS_MAX) {
+            let blobs = group
+                .iter()
+                .map(|(class, blob)| ClassedBlob { class: class.clone(), blob: Some(blob.reference()) });
+            let mut request =
+                Request::new(LocateBlobsRequest { tenant: tenant.to_string(), blobs: blobs.collect() });
+            request.set_timeout(STAT_DEADLINE);
+            let answer =
+                self.client.clone().locate_blobs(request).await.map_err(Failure::upstream(SERVICE))?;
+            for place in answer.into_inner().places {
+                all.push(BlobPlace::parse(&place).ok_or_else(|| {
+                    Failure::upstream(SERVICE)(Status::internal("a place that cannot be read"))
+                })?);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Stores a state blob. Durable when it answers.
+    pub(crate) async fn put_state(
+        &self,
+        tenant: &Tenant,
+        digest: Digest,
+        bytes: Vec<u8>,
+    ) -> Result<(), Failure> {
+        let requests = one_blob(BlobName::State(digest), tenant, RetentionClass::System, bytes);
+        self.put(tokio_stream::iter(requests)).await.map_err(Failure::upstream(SERVICE))?;
+        Ok(())
     }
 
     pub(crate) async fn open(
@@ -190,12 +309,7 @@ impl BlobStore {
     ) -> Result<(), Failure> {
         let mut requests = VecDeque::new();
         for (class, digest, bytes) in observations {
-            let bytes = Bytes::from(bytes);
-            requests.push_back(BlobName::Observation(digest).header(tenant, class, bytes.len() as u64));
-            for start in (0..bytes.len()).step_by(CHUNK_BYTES_MAX) {
-                let end = bytes.len().min(start + CHUNK_BYTES_MAX);
-                requests.push_back(PutBlobsRequest { item: Some(Item::Chunk(bytes.slice(start..end))) });
-            }
+            requests.extend(one_blob(BlobName::Observation(digest), tenant, class, bytes));
         }
         self.put(tokio_stream::iter(requests)).await.map_err(Failure::upstream(SERVICE))?;
         Ok(())

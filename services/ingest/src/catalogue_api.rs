@@ -2,6 +2,7 @@
 
 mod agents;
 mod completeness;
+mod governance;
 mod messages;
 mod open;
 mod proof;
@@ -9,16 +10,20 @@ mod proof;
 use std::sync::Arc;
 
 use openarchive_domain::{Digest, Tenant};
+use openarchive_proto::ingest::v1 as proto;
 use openarchive_proto::ingest::v1::{
-    CompletenessRequest, CompletenessResponse, GetMessageRequest, GetMessageResponse, GetProofRequest,
+    CompletenessRequest, CompletenessResponse, CreateEnrolmentRequest, CreateEnrolmentResponse,
+    GetMessageRequest, GetMessageResponse, GetMessagesRequest, GetMessagesResponse, GetProofRequest,
     GetProofResponse, ListAgentsRequest, ListAgentsResponse, ListMessagesRequest, ListMessagesResponse,
-    OpenMessageRequest, OpenMessageResponse, Scope, catalogue_service_server::CatalogueService, scope,
+    OpenMessageRequest, OpenMessageResponse, RevokeAgentRequest, RevokeAgentResponse, Scope,
+    catalogue_service_server::CatalogueService, scope,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::{
     core::Core,
+    enrolment,
     failure::{Failure, FieldError},
     offer::parse_digest,
 };
@@ -74,6 +79,19 @@ impl CatalogueService for CatalogueApi {
         Ok(Response::new(messages::get(&self.core, &tenant, &message).await?))
     }
 
+    async fn get_messages(
+        &self,
+        request: Request<GetMessagesRequest>,
+    ) -> Result<Response<GetMessagesResponse>, Status> {
+        let request = request.into_inner();
+        parse_scope(request.scope.as_ref()).map_err(Failure::from)?;
+        let tenant = parse_tenant(&request.tenant).map_err(Failure::from)?;
+        let digests: Result<Vec<Digest>, _> =
+            request.messages.iter().map(|message| parse_digest(message, "messages")).collect();
+        let digests = digests.map_err(Failure::from)?;
+        Ok(Response::new(messages::get_several(&self.core, &tenant, &digests).await?))
+    }
+
     async fn open_message(
         &self,
         request: Request<OpenMessageRequest>,
@@ -114,6 +132,20 @@ impl CatalogueService for CatalogueApi {
         Ok(Response::new(ListAgentsResponse { agents: agents::list(&self.core, &tenant).await? }))
     }
 
+    async fn create_enrolment(
+        &self,
+        request: Request<CreateEnrolmentRequest>,
+    ) -> Result<Response<CreateEnrolmentResponse>, Status> {
+        Ok(Response::new(enrolment::create(&self.core, request.into_inner()).await?))
+    }
+
+    async fn revoke_agent(
+        &self,
+        request: Request<RevokeAgentRequest>,
+    ) -> Result<Response<RevokeAgentResponse>, Status> {
+        Ok(Response::new(enrolment::revoke(&self.core, request.into_inner()).await?))
+    }
+
     async fn completeness(
         &self,
         request: Request<CompletenessRequest>,
@@ -121,5 +153,80 @@ impl CatalogueService for CatalogueApi {
         let request = request.into_inner();
         let question = completeness::Question::parse(&request).map_err(Failure::from)?;
         Ok(Response::new(CompletenessResponse { rows: completeness::answer(&self.core, &question).await? }))
+    }
+
+    async fn set_hold(
+        &self,
+        request: Request<proto::SetHoldRequest>,
+    ) -> Result<Response<proto::SetHoldResponse>, Status> {
+        let leaf_index = governance::set_hold(&self.core, request.into_inner()).await?;
+        Ok(Response::new(proto::SetHoldResponse { leaf_index }))
+    }
+
+    async fn release_hold(
+        &self,
+        request: Request<proto::ReleaseHoldRequest>,
+    ) -> Result<Response<proto::ReleaseHoldResponse>, Status> {
+        let leaf_index = governance::release_hold(&self.core, request.into_inner()).await?;
+        Ok(Response::new(proto::ReleaseHoldResponse { leaf_index }))
+    }
+
+    async fn list_holds(
+        &self,
+        request: Request<proto::ListHoldsRequest>,
+    ) -> Result<Response<proto::ListHoldsResponse>, Status> {
+        Ok(Response::new(governance::list_holds(&self.core, request.into_inner()).await?))
+    }
+
+    async fn shred_messages(
+        &self,
+        request: Request<proto::ShredMessagesRequest>,
+    ) -> Result<Response<proto::ShredMessagesResponse>, Status> {
+        let leaf_index = governance::shred(&self.core, request.into_inner()).await?;
+        Ok(Response::new(proto::ShredMessagesResponse { leaf_index }))
+    }
+
+    async fn get_shred(
+        &self,
+        request: Request<proto::GetShredRequest>,
+    ) -> Result<Response<proto::GetShredResponse>, Status> {
+        Ok(Response::new(governance::get_shred(&self.core, request.into_inner()).await?))
+    }
+
+    async fn finish_shred(
+        &self,
+        request: Request<proto::FinishShredRequest>,
+    ) -> Result<Response<proto::FinishShredResponse>, Status> {
+        governance::finish_shred(&self.core, request.into_inner()).await?;
+        Ok(Response::new(proto::FinishShredResponse {}))
+    }
+
+    async fn get_shred_certificate(
+        &self,
+        request: Request<proto::GetShredCertificateRequest>,
+    ) -> Result<Response<proto::GetShredCertificateResponse>, Status> {
+        Ok(Response::new(governance::certificate(&self.core, request.into_inner()).await?))
+    }
+
+    async fn plan_expiry(
+        &self,
+        request: Request<proto::PlanExpiryRequest>,
+    ) -> Result<Response<proto::PlanExpiryResponse>, Status> {
+        Ok(Response::new(governance::plan_expiry(&self.core, request.into_inner()).await?))
+    }
+
+    async fn lift_suspension(
+        &self,
+        request: Request<proto::LiftSuspensionRequest>,
+    ) -> Result<Response<proto::LiftSuspensionResponse>, Status> {
+        let leaf_index = governance::lift_suspension(&self.core, request.into_inner()).await?;
+        Ok(Response::new(proto::LiftSuspensionResponse { leaf_index }))
+    }
+
+    async fn list_quarantine(
+        &self,
+        request: Request<proto::ListQuarantineRequest>,
+    ) -> Result<Response<proto::ListQuarantineResponse>, Status> {
+        Ok(Response::new(governance::list_quarantine(&self.core, request.into_inner()).await?))
     }
 }

@@ -1,6 +1,6 @@
 //! Committing mail: what must hold before an observation is recorded, and in which order it becomes durable.
 //!
-//! seat free -> blobs there -> message rebuilt from storage and equal to the offer -> observation blob durable ->
+//! seat free -> blobs there and locked for long enough -> message rebuilt from storage and equal to the offer -> observation blob durable ->
 //! one transaction -> leaf durable -> receipt. A call may end between any two steps; the next call for the same seat
 //! runs the same path and ends in the same single observation. What an ended call leaves behind is at most an
 //! observation blob that nothing refers to.
@@ -10,8 +10,9 @@ mod read_back;
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use openarchive_domain::{AgentRef, Digest, RetentionClass, Tenant, random};
+use openarchive_domain::{AgentRef, Digest, RetentionClass, Tenant, Timestamp, lock_until, random};
 use openarchive_ledger::commitment::Salt;
+use tonic::Code;
 
 use crate::{
     blob_store::BlobName,
@@ -21,7 +22,7 @@ use crate::{
     observation_rows::{self, SeatKey},
     offer::Offer,
     receipts::receipts,
-    recording::{self, LeafIs, NewObservation, Recorded},
+    recording::{self, LeafIs, NewObservation, Recorded, ShredsSeen},
 };
 use read_back::{ReadBack, read_back};
 pub(crate) use read_back::{parts_of, rebuild_offered};
@@ -66,7 +67,10 @@ pub(crate) async fn commit(
     agent: &AgentRef,
     items: &[CommitItem],
 ) -> Result<Vec<Outcome>, Failure> {
-    let mut call = Call { core, agent, items, outcomes: BTreeMap::new(), records: BTreeMap::new() };
+    let now = core.clock.now();
+    let shreds_seen = ShredsSeen::now(&core.pool, &agent.tenant).await?;
+    let mut call =
+        Call { core, agent, items, now, shreds_seen, outcomes: BTreeMap::new(), records: BTreeMap::new() };
     let fresh = call.without_standing_seats().await?;
     let fresh = call.with_all_blobs(fresh).await?;
     let rebuilt = call.read_back(fresh).await?;
@@ -78,6 +82,10 @@ struct Call<'c> {
     core: &'c Core,
     agent: &'c AgentRef,
     items: &'c [CommitItem],
+    /// When the mails are recorded: their time in the archive counts from here.
+    now: Timestamp,
+    /// Before any blob was looked at.
+    shreds_seen: ShredsSeen,
     /// Of items that get no receipt, by position.
     outcomes: BTreeMap<usize, Outcome>,
     /// Recorded by this call.
@@ -110,10 +118,11 @@ impl Call<'_> {
         Ok(fresh)
     }
 
+    /// Those whose blobs are there; old ones are locked until this mail's own date, before anybody hears of a receipt.
     async fn with_all_blobs(&mut self, fresh: Vec<usize>) -> Result<Vec<usize>, Failure> {
         let offers: Vec<(RetentionClass, &Offer)> =
             fresh.iter().map(|&position| (self.items[position].class, &self.items[position].offer)).collect();
-        let missing = missing_blobs(self.core, self.tenant(), &offers).await?;
+        let missing = lock_blobs(self.core, self.tenant(), &offers, self.now).await?;
         let mut complete = Vec::new();
         for (position, missing) in fresh.into_iter().zip(missing) {
             if missing.is_none() {
@@ -145,7 +154,7 @@ impl Call<'_> {
                         agent: self.agent.clone(),
                         offer: item.offer.clone(),
                         class: item.class,
-                        recorded_at: core.clock.now(),
+                        recorded_at: self.now,
                         salt: Salt::new(random::bytes()),
                     };
                     // The blob's name follows from its bytes, which are made when it is stored.
@@ -168,11 +177,20 @@ impl Call<'_> {
         let blobs = rebuilt.iter().map(|new| (new.record.class, new.blob, new.record.encode())).collect();
         self.core.blobs.put_observations(self.tenant(), blobs).await?;
         let records: Vec<ObservationRecord> = rebuilt.iter().map(|new| new.record.clone()).collect();
-        let recorded = recording::record(&self.core.pool, self.tenant(), rebuilt).await?;
+        let recorded = recording::record(&self.core.pool, self.tenant(), rebuilt, self.shreds_seen).await?;
         for (record, recorded) in records.into_iter().zip(recorded) {
-            // A call for the same seat that was faster has a record of its own.
-            if recorded == Recorded::Now {
-                self.records.insert((record.agent.name.clone(), record.offer.seat), record);
+            match recorded {
+                Recorded::Now => {
+                    self.records.insert((record.agent.name.clone(), record.offer.seat), record);
+                }
+                // A call for the same seat that was faster has a record of its own.
+                Recorded::SeatHeld => {}
+                Recorded::BlobsGone => {
+                    let position = self.items.iter().position(|item| item.offer.seat == record.offer.seat);
+                    let parts = record.offer.parts.keys().copied().collect();
+                    let missing = Outcome::Missing(MissingBlobs { skeleton: true, parts });
+                    self.outcomes.extend(position.map(|position| (position, missing)));
+                }
             }
         }
         Ok(())
@@ -180,7 +198,7 @@ impl Call<'_> {
 
     /// Receipts for every item that has no other outcome.
     async fn finish(self) -> Result<Vec<Outcome>, Failure> {
-        let Self { core, agent, items, mut outcomes, records } = self;
+        let Self { core, agent, items, mut outcomes, records, .. } = self;
         let key = |item: &CommitItem| (agent.name.clone(), item.offer.seat);
         let waiting = items.iter().enumerate().filter(|(position, _)| !outcomes.contains_key(position));
         let seats: Vec<SeatKey> = waiting.map(|(_, item)| key(item)).collect();
@@ -204,32 +222,61 @@ impl Call<'_> {
     }
 }
 
-/// What storage lacks of each offer in its class. In the order asked.
+/// What storage lacks of each offer in its class, or cannot keep for as long as mail that comes `now`. In the order
+/// asked.
 pub(crate) async fn missing_blobs(
     core: &Core,
     tenant: &Tenant,
     offers: &[(RetentionClass, &Offer)],
+    now: Timestamp,
 ) -> Result<Vec<MissingBlobs>, Failure> {
+    let mut there = BTreeSet::new();
+    for (name, class, blobs) in by_class(offers) {
+        let keep_until = keep_until(class, now)?;
+        let lengths = core.blobs.lengths(tenant, class, &blobs, keep_until).await?;
+        let present = blobs.into_iter().zip(lengths).filter(|(_, length)| length.is_some());
+        there.extend(present.map(|(blob, _)| (name.clone(), blob)));
+    }
+    Ok(offers.iter().map(|(class, offer)| missing_of(&class.to_string(), offer, &there)).collect())
+}
+
+/// The same, and locks what is there for as long as mail that comes `now`. Durable when it answers.
+async fn lock_blobs(
+    core: &Core,
+    tenant: &Tenant,
+    offers: &[(RetentionClass, &Offer)],
+    now: Timestamp,
+) -> Result<Vec<MissingBlobs>, Failure> {
+    let mut there = BTreeSet::new();
+    for (name, class, blobs) in by_class(offers) {
+        let locked = core.blobs.lock(tenant, class, &blobs, keep_until(class, now)?).await?;
+        let locked = blobs.into_iter().zip(locked).filter(|(_, locked)| *locked);
+        there.extend(locked.map(|(blob, _)| (name.clone(), blob)));
+    }
+    Ok(offers.iter().map(|(class, offer)| missing_of(&class.to_string(), offer, &there)).collect())
+}
+
+fn keep_until(class: RetentionClass, now: Timestamp) -> Result<Timestamp, Failure> {
+    lock_until(class, now).map_err(|error| {
+        Failure::refused(Code::FailedPrecondition, "CLASS_BEYOND_CALENDAR", error.to_string())
+    })
+}
+
+/// The blobs of all offers, each once in its class.
+fn by_class(offers: &[(RetentionClass, &Offer)]) -> Vec<(String, RetentionClass, Vec<BlobName>)> {
     let mut wanted: BTreeMap<String, (RetentionClass, BTreeSet<BlobName>)> = BTreeMap::new();
     for (class, offer) in offers {
         let (_, blobs) = wanted.entry(class.to_string()).or_insert_with(|| (*class, BTreeSet::new()));
         blobs.insert(BlobName::Skeleton(offer.skeleton));
         blobs.extend(offer.parts.keys().copied().map(BlobName::Part));
     }
-    let mut there: BTreeSet<(String, BlobName)> = BTreeSet::new();
-    for (name, (class, blobs)) in wanted {
-        let blobs: Vec<BlobName> = blobs.into_iter().collect();
-        let lengths = core.blobs.lengths(tenant, class, &blobs).await?;
-        let present = blobs.into_iter().zip(lengths).filter(|(_, length)| length.is_some());
-        there.extend(present.map(|(blob, _)| (name.clone(), blob)));
+    wanted.into_iter().map(|(name, (class, blobs))| (name, class, blobs.into_iter().collect())).collect()
+}
+
+fn missing_of(class: &str, offer: &Offer, there: &BTreeSet<(String, BlobName)>) -> MissingBlobs {
+    let is_missing = |blob: BlobName| !there.contains(&(class.to_owned(), blob));
+    MissingBlobs {
+        skeleton: is_missing(BlobName::Skeleton(offer.skeleton)),
+        parts: offer.parts.keys().copied().filter(|part| is_missing(BlobName::Part(*part))).collect(),
     }
-    let missing = |(class, offer): &(RetentionClass, &Offer)| {
-        let class = class.to_string();
-        let is_missing = |blob: BlobName| !there.contains(&(class.clone(), blob));
-        MissingBlobs {
-            skeleton: is_missing(BlobName::Skeleton(offer.skeleton)),
-            parts: offer.parts.keys().copied().filter(|part| is_missing(BlobName::Part(*part))).collect(),
-        }
-    };
-    Ok(offers.iter().map(missing).collect())
 }

@@ -7,7 +7,7 @@ use sqlx::PgPool;
 use tokio::sync::Semaphore;
 
 use crate::{
-    blob_store::BlobStore, ledger_client::LedgerClient, message_reader::MessageSource,
+    blob_store::BlobStore, enrolment::Issuer, ledger_client::LedgerClient, message_reader::MessageSource,
     retention::RetentionRule,
 };
 
@@ -18,6 +18,7 @@ pub(crate) struct Core {
     pub(crate) pool: PgPool,
     pub(crate) blobs: BlobStore,
     pub(crate) ledger: LedgerClient,
+    pub(crate) issuer: Issuer,
     pub(crate) tenants: BTreeSet<Tenant>,
     pub(crate) retention: RetentionRule,
     pub(crate) clock: Arc<dyn Clock>,

@@ -1,12 +1,44 @@
 //! Reading a tenant's whole evidence log, page by page.
 
+use std::collections::BTreeSet;
+
 use openarchive_domain::Tenant;
-use openarchive_ledger::leaf::{AnyLeaf, LeafError, MessageLeaf};
+use openarchive_ledger::leaf::{AnyLeaf, HoldLeaf, LeafError, MessageLeaf, ShredLeaf};
 
 use crate::{
     failure::Failure,
     ledger_client::{BATCH_MAX, LedgerClient},
 };
+
+/// What the log says was done to mail.
+#[derive(Debug, Default)]
+pub(crate) struct Acts {
+    /// Message leaves whose mail was ordered to be shredded: their records may be missing.
+    pub(crate) shredded: BTreeSet<u64>,
+    pub(crate) shreds: Vec<(u64, ShredLeaf)>,
+    pub(crate) holds: Vec<(u64, HoldLeaf)>,
+}
+
+/// Reads the whole log for its acts.
+pub(crate) async fn acts(ledger: &LedgerClient, tenant: &Tenant) -> Result<Acts, Failure> {
+    let (mut acts, mut start) = (Acts::default(), 0);
+    loop {
+        let answer = ledger.leaves(tenant, start, BATCH_MAX).await?;
+        let Some(last) = answer.leaves.last() else { return Ok(acts) };
+        start = last.index + 1;
+        for leaf in &answer.leaves {
+            match AnyLeaf::parse(&leaf.body).map(|stamped| stamped.leaf) {
+                Ok(AnyLeaf::Shred(shred)) => {
+                    acts.shredded.extend(&shred.leaves);
+                    acts.shreds.push((leaf.index, shred));
+                }
+                Ok(AnyLeaf::Hold(hold)) => acts.holds.push((leaf.index, hold)),
+                // Leaves that cannot be read are named where every leaf is looked at.
+                _ => {}
+            }
+        }
+    }
+}
 
 /// One page of leaves.
 pub(crate) struct Page {
@@ -30,7 +62,12 @@ pub(crate) async fn page(
     let leaves = answer.leaves.iter().filter_map(|leaf| match AnyLeaf::parse(&leaf.body) {
         Ok(stamped) => match stamped.leaf {
             AnyLeaf::Message(message) => Some((leaf.index, Ok(message))),
-            AnyLeaf::Pack(_) | AnyLeaf::Audit(_) | AnyLeaf::First(_) => None,
+            AnyLeaf::Pack(_)
+            | AnyLeaf::Audit(_)
+            | AnyLeaf::First(_)
+            | AnyLeaf::Hold(_)
+            | AnyLeaf::Shred(_)
+            | AnyLeaf::Resume(_) => None,
         },
         Err(LeafError::UnknownKind) => None,
         Err(error) => Some((leaf.index, Err(error))),

@@ -3,12 +3,15 @@
 mod leaves;
 mod messages;
 
+use std::collections::BTreeSet;
+
 use openarchive_domain::Tenant;
+use openarchive_rpc::RpcChannel;
 use sqlx::PgPool;
-use tonic::transport::Channel;
 
 use crate::{
     blob_store::BlobStore,
+    evidence_scan,
     failure::Failure,
     finding::{Finding, OnProgress, Progress, Step},
     ledger_client::LedgerClient,
@@ -22,6 +25,8 @@ struct Check<'c> {
     tenant: &'c Tenant,
     progress: OnProgress<'c>,
     findings: &'c mut Vec<Finding>,
+    /// Message leaves whose mail the log orders to be shredded.
+    shredded: BTreeSet<u64>,
 }
 
 /// Rebuilds every message, opens every leaf, and compares every row with what was recorded. Changes nothing. Mail
@@ -30,8 +35,8 @@ struct Check<'c> {
 /// Reads `storage` and `trust` through their services; that those are whole is for their own checks.
 pub async fn fsck(
     pool: &PgPool,
-    storage: Channel,
-    trust: Channel,
+    storage: RpcChannel,
+    trust: RpcChannel,
     tenants: &[Tenant],
     progress: OnProgress<'_>,
 ) -> Result<Vec<Finding>, Failure> {
@@ -39,7 +44,8 @@ pub async fn fsck(
     let (blobs, ledger) = (BlobStore::new(storage), LedgerClient::new(trust));
     for tenant in tenants {
         let (blobs, ledger) = (blobs.clone(), ledger.clone());
-        let mut check = Check { pool, blobs, ledger, tenant, progress, findings: &mut findings };
+        let shredded = evidence_scan::acts(&ledger, tenant).await?.shredded;
+        let mut check = Check { pool, blobs, ledger, tenant, progress, findings: &mut findings, shredded };
         check.messages().await?;
         let matched = check.leaves().await?;
         check.observations(&matched).await?;

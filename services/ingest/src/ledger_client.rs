@@ -12,8 +12,8 @@ use openarchive_proto::trust::v1::{
     GetInclusionProofsRequest, Leaf, ListLeavesRequest, ListLeavesResponse, Log, Proof,
     trust_service_client::TrustServiceClient,
 };
-use openarchive_rpc::RPC_MESSAGE_BYTES_MAX;
-use tonic::{Code, Request, Response, Status, transport::Channel};
+use openarchive_rpc::{RPC_MESSAGE_BYTES_MAX, RpcChannel};
+use tonic::{Code, Request, Response, Status};
 
 use crate::failure::Failure;
 
@@ -44,11 +44,11 @@ pub(crate) struct Inclusions {
 /// The evidence logs, seen from ingest. Cloning is cheap.
 #[derive(Debug, Clone)]
 pub(crate) struct LedgerClient {
-    client: TrustServiceClient<Channel>,
+    client: TrustServiceClient<RpcChannel>,
 }
 
 impl LedgerClient {
-    pub(crate) fn new(channel: Channel) -> Self {
+    pub(crate) fn new(channel: RpcChannel) -> Self {
         let client = TrustServiceClient::new(channel)
             .max_decoding_message_size(RPC_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(RPC_MESSAGE_BYTES_MAX);

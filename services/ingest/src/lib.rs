@@ -13,16 +13,18 @@ mod catalogue_api;
 mod catalogue_entry;
 mod commit;
 mod core;
+mod enrolment;
 mod evidence_scan;
 mod failure;
 mod finding;
 mod fsck;
-mod identity;
+mod governance;
 mod ledger_client;
 mod message_reader;
 mod observation_record;
 mod observation_rows;
 mod offer;
+mod offered_class;
 mod outbox;
 mod rebuild;
 mod receipts;
@@ -32,10 +34,13 @@ mod service;
 
 pub use agent_api::{AgentApi, COMMIT_ENVELOPE_BYTES_MAX, COMMIT_ITEMS_MAX};
 pub use catalogue_api::CatalogueApi;
+pub use enrolment::{
+    ENROLMENT_HOURS_DEFAULT, ENROLMENT_HOURS_MAX, ENROLMENT_TOKEN_PREFIX, REVOCATION_REASON_BYTES_MAX,
+};
 pub use failure::{Failure, FieldError};
 pub use finding::{Finding, OnProgress, Progress, Step};
 pub use fsck::fsck;
-pub use identity::{Identity, IdentityError};
+pub use governance::{HELD, HOLD_EXISTS, RETAINED, SHREDDED, SUSPENDED};
 pub use observation_record::{MessageIs, ObservationRecord, RECORD_BYTES_MAX, RecordError};
 pub use offer::{Arrival, Offer, Parts};
 pub use rebuild::{RebuildReport, rebuild};

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use openarchive_domain::{AgentName, Digest, RetentionClass, Seat, Tenant, Timestamp};
 use openarchive_ledger::leaf::{MessageState, uuid_text};
+use openarchive_schema::{TenantScope, Transaction, begin};
 use serde_json::{Value, json};
-use sqlx::PgExecutor;
+use sqlx::PgPool;
 use uuid::Uuid;
 
 /// One agent's number: unique within a tenant.
@@ -98,7 +99,16 @@ pub(crate) fn seat_rows(seats: &[SeatKey]) -> Value {
 
 /// The observations that stand at these seats.
 pub(crate) async fn at_seats(
-    executor: impl PgExecutor<'_>,
+    pool: &PgPool,
+    tenant: &Tenant,
+    seats: &[SeatKey],
+) -> Result<BTreeMap<SeatKey, ObservationRow>, sqlx::Error> {
+    at_seats_in(&mut begin(pool, TenantScope::One(tenant)).await?, tenant, seats).await
+}
+
+/// The same, as a transaction sees it.
+pub(crate) async fn at_seats_in(
+    tx: &mut Transaction,
     tenant: &Tenant,
     seats: &[SeatKey],
 ) -> Result<BTreeMap<SeatKey, ObservationRow>, sqlx::Error> {
@@ -113,15 +123,15 @@ pub(crate) async fn at_seats(
         tenant.as_str(),
         seat_rows(seats)
     )
-    .fetch_all(executor)
+    .fetch_all(&mut **tx)
     .await?;
     let row = |row: RawRow| ObservationRow::try_from(row).map(|row| (row.key(), row));
     rows.into_iter().map(row).collect()
 }
 
-/// The first observations of a message, oldest first, at most `limit`.
+/// The first observations of a message, oldest first, at most `limit`. Those whose content was shredded are not shown.
 pub(crate) async fn of_message(
-    executor: impl PgExecutor<'_>,
+    pool: &PgPool,
     tenant: &Tenant,
     message: &Digest,
     limit: i64,
@@ -130,20 +140,21 @@ pub(crate) async fn of_message(
         RawRow,
         r#"select agent, instance, agent_epoch::text as "agent_epoch!", seq, message, state, reason, class, record,
              occurred_at, recorded_at, leaf_index
-           from ingest.observation where tenant = $1 and message = $2
+           from ingest.observation o where tenant = $1 and message = $2 and not exists (
+             select from ingest.shred_observation s where s.tenant = o.tenant and s.leaf_index = o.leaf_index)
            order by recorded_at, leaf_index nulls last, agent, instance, agent_epoch, seq limit $3"#,
         tenant.as_str(),
         message.as_bytes().as_slice(),
         limit
     )
-    .fetch_all(executor)
+    .fetch_all(&mut *begin(pool, TenantScope::One(tenant)).await?)
     .await?;
     rows.into_iter().map(TryInto::try_into).collect()
 }
 
 /// All observations of a tenant after a seat, in the order of seats, at most `limit`: for checking them one by one.
 pub(crate) async fn after(
-    executor: impl PgExecutor<'_>,
+    pool: &PgPool,
     tenant: &Tenant,
     last: Option<&SeatKey>,
     limit: i64,
@@ -158,7 +169,7 @@ pub(crate) async fn after(
         r#"select agent, instance, agent_epoch::text as "agent_epoch!", seq, message, state, reason, class, record,
              occurred_at, recorded_at, leaf_index
            from ingest.observation
-           where tenant = $1 and (agent, instance, agent_epoch, seq) > ($2, $3, $4::text::numeric, $5)
+           where tenant = $1 and agent >= $2 and (agent, instance, agent_epoch, seq) > ($2, $3, $4::text::numeric, $5)
            order by agent, instance, agent_epoch, seq limit $6"#,
         tenant.as_str(),
         agent,
@@ -167,7 +178,7 @@ pub(crate) async fn after(
         seat.seq as i64,
         limit
     )
-    .fetch_all(executor)
+    .fetch_all(&mut *begin(pool, TenantScope::One(tenant)).await?)
     .await?;
     rows.into_iter().map(TryInto::try_into).collect()
 }

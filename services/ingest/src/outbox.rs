@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use openarchive_domain::{AgentName, Digest, Seat, Tenant};
 use openarchive_ledger::leaf::MessageLeaf;
-use openarchive_schema::{TransactionError, run_tx};
+use openarchive_schema::{TenantScope, TransactionError, begin, run_tx};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tracing::error;
@@ -91,7 +91,7 @@ pub(crate) async fn rows_of(
         tenant.as_str(),
         seat_rows(seats)
     )
-    .fetch_all(pool)
+    .fetch_all(&mut *begin(pool, TenantScope::One(tenant)).await?)
     .await?;
     rows.into_iter().map(TryInto::try_into).collect()
 }
@@ -113,7 +113,7 @@ async fn oldest_rows(
         last,
         BATCH_MAX as i64
     )
-    .fetch_all(pool)
+    .fetch_all(&mut *begin(pool, TenantScope::One(tenant)).await?)
     .await?;
     rows.into_iter().map(TryInto::try_into).collect()
 }
@@ -138,7 +138,7 @@ pub(crate) async fn settle(
             indices.push(json!({ "outbox_id": row.outbox_id, "leaf_index": leaf.index }));
             settled.insert(row.key.clone(), StandingLeaf { index: leaf.index, bytes: leaf.body.to_vec() });
         }
-        write_indices(pool, Value::Array(indices)).await?;
+        write_indices(pool, tenant, Value::Array(indices)).await?;
     }
     Ok(settled)
 }
@@ -149,9 +149,9 @@ fn is_leaf_of(body: &str, leaf: &[u8]) -> bool {
 }
 
 /// Index in and row gone, in one statement. A row that another call has settled meanwhile changes nothing.
-async fn write_indices(pool: &PgPool, indices: Value) -> Result<(), TransactionError> {
+async fn write_indices(pool: &PgPool, tenant: &Tenant, indices: Value) -> Result<(), TransactionError> {
     let indices = Arc::new(indices);
-    run_tx(pool, "settle_outbox", |tx| {
+    run_tx(pool, "settle_outbox", TenantScope::One(tenant), |tx| {
         let indices = Arc::clone(&indices);
         Box::pin(async move {
             sqlx::query!(

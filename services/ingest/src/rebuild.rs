@@ -4,14 +4,16 @@
 //! counts. An observation without a leaf was about to be recorded when the database was lost: it gets its row and its
 //! leaf now if its message is complete. May be stopped at any point and run again.
 
+mod holds;
 mod observations;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use openarchive_domain::{Digest, Tenant};
 use openarchive_ledger::leaf::MessageState;
+use openarchive_rpc::RpcChannel;
+use openarchive_schema::{TenantScope, begin};
 use sqlx::PgPool;
-use tonic::transport::Channel;
 
 use crate::{
     blob_store::BlobStore,
@@ -61,8 +63,8 @@ struct LeafNote {
 /// after storage and trust have been rebuilt.
 pub async fn rebuild(
     pool: &PgPool,
-    storage: Channel,
-    trust: Channel,
+    storage: RpcChannel,
+    trust: RpcChannel,
     tenants: &[Tenant],
     progress: OnProgress<'_>,
 ) -> Result<RebuildReport, Failure> {
@@ -78,11 +80,16 @@ pub async fn rebuild(
 
 impl Rebuild<'_> {
     async fn run(&mut self) -> Result<(), Failure> {
+        self.suspend().await?;
+        let acts = evidence_scan::acts(&self.ledger, self.tenant).await?;
         let leaves = self.note_leaves().await?;
         let found = self.find_observations(&leaves).await?;
         self.restore(found.with_leaf).await?;
         self.record_leafless(found.without_leaf).await?;
-        self.name_leaves_without_observation(leaves).await?;
+        let mut unexplained = leaves;
+        unexplained.retain(|_, note| !acts.shredded.contains(&note.index));
+        self.name_leaves_without_observation(unexplained).await?;
+        self.restore_holds(&acts.holds).await?;
         self.restore_agents().await?;
         outbox::sweep(self.pool, &self.ledger, self.tenant, i64::MAX).await
     }
@@ -142,7 +149,7 @@ impl Rebuild<'_> {
     async fn recorded_blobs(&self) -> Result<BTreeSet<Digest>, Failure> {
         let rows =
             sqlx::query!("select record from ingest.observation where tenant = $1", self.tenant.as_str())
-                .fetch_all(self.pool)
+                .fetch_all(&mut *begin(self.pool, TenantScope::One(self.tenant)).await?)
                 .await?;
         let digest = |record: Vec<u8>| record.as_slice().try_into().ok();
         Ok(rows.into_iter().filter_map(|row| digest(row.record)).collect())
@@ -156,7 +163,7 @@ impl Rebuild<'_> {
         let tenant = self.tenant;
         let rows =
             sqlx::query!("select idempotency_key from ingest.observation where tenant = $1", tenant.as_str())
-                .fetch_all(self.pool)
+                .fetch_all(&mut *begin(self.pool, TenantScope::One(self.tenant)).await?)
                 .await?;
         for row in rows {
             if let Ok(key) = Digest::try_from(row.idempotency_key.as_slice()) {
@@ -171,6 +178,7 @@ impl Rebuild<'_> {
 
     /// What agents announced is gone; what they committed is a lower bound of it.
     async fn restore_agents(&self) -> Result<(), Failure> {
+        let mut tx = begin(self.pool, TenantScope::One(self.tenant)).await?;
         sqlx::query!(
             "insert into ingest.agent (tenant, agent, instance, agent_epoch, announced_seq, last_seen)
              select tenant, agent, instance, agent_epoch, max(seq), max(recorded_at)
@@ -178,8 +186,8 @@ impl Rebuild<'_> {
              on conflict do nothing",
             self.tenant.as_str()
         )
-        .execute(self.pool)
+        .execute(&mut *tx)
         .await?;
-        Ok(())
+        Ok(tx.commit().await?)
     }
 }

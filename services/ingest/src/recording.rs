@@ -1,11 +1,15 @@
 //! The one transaction in which observations become part of the catalogue: message, parts, participants,
 //! observation, outbox and index job, or nothing at all.
 //!
-//! Locks are always taken in one order, so that transactions wait for each other and never in a circle: number
+//! Locks are always taken in one order, so that transactions wait for each other and never in a circle: the purge lock
+//! (advisory, shared: whoever decides that mail goes takes it alone), number
 //! spaces of agents (advisory, by key), messages (by digest), participants (by key). Inserting the message first is
 //! what decides between `stored` and `duplicate`: a second transaction waits there until it knows.
 
 mod rows;
+mod shreds;
+
+pub(crate) use shreds::ShredsSeen;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +21,7 @@ use openarchive_ledger::{
     jcs,
     leaf::{MessageLeaf, MessageState},
 };
-use openarchive_schema::{Transaction, TransactionError, run_tx};
+use openarchive_schema::{TenantScope, Transaction, TransactionError, run_tx};
 use sqlx::PgPool;
 
 use crate::{
@@ -51,6 +55,8 @@ pub(crate) enum Recorded {
     Now,
     /// Another observation stood at its seat; nothing was changed.
     SeatHeld,
+    /// What it refers to is being shredded, or was since it was read back; nothing was changed.
+    BlobsGone,
 }
 
 impl NewObservation {
@@ -87,31 +93,39 @@ pub(crate) async fn record(
     pool: &PgPool,
     tenant: &Tenant,
     batch: Vec<NewObservation>,
+    shreds_seen: ShredsSeen,
 ) -> Result<Vec<Recorded>, TransactionError> {
     if batch.is_empty() {
         return Ok(Vec::new());
     }
-    let (batch, tenant) = (Arc::new(batch), tenant.clone());
-    run_tx(pool, "commit_messages", |tx| {
+    let batch = Arc::new(batch);
+    let recorded = run_tx(pool, "commit_messages", TenantScope::One(tenant), |tx| {
         let (batch, tenant) = (Arc::clone(&batch), tenant.clone());
-        Box::pin(async move { record_in(tx, &tenant, &batch).await })
+        Box::pin(async move { record_in(tx, &tenant, &batch, shreds_seen).await })
     })
-    .await
+    .await?;
+    let new = recorded.iter().filter(|recorded| **recorded == Recorded::Now).count();
+    openarchive_telemetry::metrics::INGEST_OBSERVATIONS.add([], new as u64);
+    Ok(recorded)
 }
 
 async fn record_in(
     tx: &mut Transaction,
     tenant: &Tenant,
     batch: &[NewObservation],
+    shreds_seen: ShredsSeen,
 ) -> Result<Vec<Recorded>, sqlx::Error> {
     rows::lock_number_spaces(tx, tenant, batch).await?;
+    let gone = shreds::blobs_gone(tx, tenant, batch, shreds_seen).await?;
     let seats: Vec<SeatKey> = batch.iter().map(NewObservation::key).collect();
     let mut held: BTreeSet<SeatKey> =
-        observation_rows::at_seats(&mut **tx, tenant, &seats).await?.into_keys().collect();
+        observation_rows::at_seats_in(tx, tenant, &seats).await?.into_keys().collect();
     let mut free = Vec::new();
-    let recorded = batch.iter().map(|new| {
-        // A seat that is named twice is held by the first.
-        if held.insert(new.key()) {
+    let recorded = batch.iter().enumerate().map(|(place, new)| {
+        if gone.contains(&place) && !held.contains(&new.key()) {
+            Recorded::BlobsGone
+        } else if held.insert(new.key()) {
+            // A seat that is named twice is held by the first.
             free.push(new);
             Recorded::Now
         } else {
@@ -126,7 +140,8 @@ async fn record_in(
     for new in &free {
         first_of.entry(new.message()).or_insert(new);
     }
-    let inserted = rows::insert_messages(tx, tenant, &first_of, &free).await?;
+    let mut inserted = rows::insert_messages(tx, tenant, &first_of, &free).await?;
+    inserted.extend(shreds::revive_messages(tx, tenant, &first_of, &inserted).await?);
     let mut undecided = inserted.clone();
     let decided: Vec<Decided> = free
         .into_iter()
@@ -140,6 +155,6 @@ async fn record_in(
     rows::insert_participants(tx, tenant, &first_of, &decided).await?;
     rows::insert_observations(tx, tenant, &decided).await?;
     rows::insert_outbox(tx, tenant, &decided).await?;
-    rows::insert_index_jobs(tx, tenant, &inserted).await?;
+    rows::insert_index_jobs(tx, tenant, &inserted, &decided).await?;
     Ok(recorded)
 }

@@ -4,17 +4,16 @@ use openarchive_domain::{Clock, RetentionClass, Tenant};
 use openarchive_proto::ingest::v1::{
     agent_service_server::AgentServiceServer, catalogue_service_server::CatalogueServiceServer,
 };
-use openarchive_rpc::RPC_MESSAGE_BYTES_MAX;
+use openarchive_rpc::{RPC_MESSAGE_BYTES_MAX, RpcChannel};
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
-use tonic::transport::Channel;
 
 use crate::{
     agent_api::AgentApi,
     blob_store::BlobStore,
     catalogue_api::CatalogueApi,
     core::{Core, READ_BACKS_MAX},
-    identity::Identity,
+    enrolment::Issuer,
     ledger_client::LedgerClient,
     outbox::Sweeper,
     retention::RetentionRule,
@@ -23,8 +22,8 @@ use crate::{
 /// What the service is made of.
 pub struct IngestConfig {
     pub pool: PgPool,
-    pub storage: Channel,
-    pub trust: Channel,
+    pub storage: RpcChannel,
+    pub trust: RpcChannel,
     /// Whose agents are served; a certificate of any other tenant is refused.
     pub tenants: Vec<Tenant>,
     /// The class of mail that no policy matches.
@@ -56,12 +55,14 @@ impl Ingest {
     pub fn start(config: IngestConfig) -> Self {
         let IngestConfig { pool, storage, trust, tenants, default_class, clock } = config;
         let tenants: BTreeSet<Tenant> = tenants.into_iter().collect();
+        let issuer = Issuer::new(trust.clone());
         let ledger = LedgerClient::new(trust);
         let sweeper = Sweeper::start(pool.clone(), ledger.clone(), tenants.clone());
         let core = Core {
             pool,
             blobs: BlobStore::new(storage),
             ledger,
+            issuer,
             tenants,
             retention: RetentionRule::new(default_class),
             clock,
@@ -70,9 +71,9 @@ impl Ingest {
         Self { core: Arc::new(core), sweeper }
     }
 
-    /// What agents call. With [`Identity::Fixed`], serve it only on a channel that nobody else can reach.
-    pub fn agent_server(&self, identity: Identity) -> AgentServiceServer<AgentApi> {
-        AgentServiceServer::new(AgentApi::new(Arc::clone(&self.core), identity))
+    /// What agents call. Serve it behind [`openarchive_rpc::Authorise`]: without that layer nobody is an agent.
+    pub fn agent_server(&self) -> AgentServiceServer<AgentApi> {
+        AgentServiceServer::new(AgentApi::new(Arc::clone(&self.core)))
             .max_decoding_message_size(RPC_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(RPC_MESSAGE_BYTES_MAX)
     }

@@ -5,8 +5,11 @@ mod audit;
 mod envelope;
 mod fields;
 mod first;
+mod hold;
 mod message;
 mod pack;
+mod resume;
+mod shred;
 
 #[cfg(test)]
 mod tests;
@@ -15,8 +18,11 @@ pub use audit::{ACTION_BYTES_MAX, ACTOR_BYTES_MAX, AuditLeaf, REQUEST_BYTES_MAX}
 pub use envelope::{Envelope, EnvelopeError};
 pub use fields::{parse_uuid_text, uuid_text};
 pub use first::{FirstLeaf, TrustMode};
+pub use hold::{HOLD_NAME_BYTES_MAX, HoldAction, HoldLeaf};
 pub use message::{MessageLeaf, MessageState};
 pub use pack::{PackLeaf, VERSION_ID_BYTES_MAX};
+pub use resume::ResumeLeaf;
+pub use shred::{ShredCause, ShredLeaf, ShredPlaces};
 
 use openarchive_domain::{Digest, Timestamp};
 use serde_json::Value;
@@ -93,6 +99,9 @@ pub enum AnyLeaf {
     Pack(PackLeaf),
     Audit(AuditLeaf),
     First(FirstLeaf),
+    Hold(HoldLeaf),
+    Shred(ShredLeaf),
+    Resume(ResumeLeaf),
 }
 
 impl AnyLeaf {
@@ -104,6 +113,9 @@ impl AnyLeaf {
             Some(PackLeaf::KIND) => fields.stamped(|f| PackLeaf::from_fields(f).map(Self::Pack)),
             Some(AuditLeaf::KIND) => fields.stamped(|f| AuditLeaf::from_fields(f).map(Self::Audit)),
             Some(FirstLeaf::KIND) => fields.stamped(|f| FirstLeaf::from_fields(f).map(Self::First)),
+            Some(HoldLeaf::KIND) => fields.stamped(|f| HoldLeaf::from_fields(f).map(Self::Hold)),
+            Some(ShredLeaf::KIND) => fields.stamped(|f| ShredLeaf::from_fields(f).map(Self::Shred)),
+            Some(ResumeLeaf::KIND) => fields.stamped(|f| ResumeLeaf::from_fields(f).map(Self::Resume)),
             Some(_) => Err(LeafError::UnknownKind),
             None => Err(LeafError::Missing("kind")),
         }
@@ -115,6 +127,9 @@ impl AnyLeaf {
             Self::Pack(leaf) => leaf.idempotency_key(),
             Self::Audit(leaf) => leaf.idempotency_key(),
             Self::First(leaf) => leaf.idempotency_key(),
+            Self::Hold(leaf) => leaf.idempotency_key(),
+            Self::Shred(leaf) => leaf.idempotency_key(),
+            Self::Resume(leaf) => leaf.idempotency_key(),
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod origin;
 pub mod policy;
 pub mod proof;
 pub mod receipt;
+pub mod shred_proof;
 pub mod tiles;
 pub mod tree;
 

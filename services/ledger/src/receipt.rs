@@ -5,6 +5,7 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use verify::check_log;
 pub use verify::{Failure, Verified, verify_receipt};
 
 use serde_json::{Value, json};
@@ -26,6 +27,8 @@ pub enum ReceiptFormatError {
     Proof(#[from] ProofTextError),
     #[error("the proof's extra line does not hold exactly a leaf and its two openings as canonical JSON")]
     Extra,
+    #[error("the proof's extra line does not hold exactly a leaf as canonical JSON")]
+    ShredExtra,
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     #[error(transparent)]

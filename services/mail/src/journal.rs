@@ -1,11 +1,34 @@
-//! Journal modes: how the recipients of a journaled copy name the recipients of the mail itself.
+//! Journal modes: what a mail server's copy of a mail says of that mail's envelope, and where the mail itself stands.
 //!
-//! A peer has exactly one mode (operator configuration) and no other is tried, so a forged journal header or address
-//! inside ordinary mail is only text.
+//! A peer has exactly one mode (operator configuration) and no other is tried, so a forged journal header, report or
+//! address inside ordinary mail is only text. What does not fit its mode is quarantined ([`Unfit`]), never refused.
+//!
+//! - `plain`: the envelope is that of the mail.
+//! - `jrn-plus`: [`unwrap_jrn_plus`] over the recipients.
+//! - `x-envelope-to`: [`EnvelopeHeaderReader`] over the mail.
+//! - `exchange-report`: [`ReportReader`] over the mail, which is a report that carries one mail or two.
+
+mod address;
+mod decode;
+mod header;
+mod jrn_plus;
+mod report;
+mod unfit;
+mod x_envelope;
 
 use std::{fmt, str::FromStr};
 
 use openarchive_domain::ParseError;
+
+pub use address::{JOURNALED_ADDRESS_BYTES_MAX, JOURNALED_RECIPIENTS_MAX};
+pub use decode::{TransferDecoder, TransferEncoding, Undecodable};
+pub use jrn_plus::{NotJrnPlus, unwrap_jrn_plus};
+pub use report::{
+    Generation, JOURNALED_MAILS_MAX, JournaledMail, REPORT_TEXT_BYTES_MAX, Recipient, RecipientKind, Report,
+    ReportEnvelope, ReportReader, Via,
+};
+pub use unfit::Unfit;
+pub use x_envelope::{ENVELOPE_FIELDS_BYTES_MAX, EnvelopeHeader, EnvelopeHeaderReader};
 
 /// How a peer journals. Written in kebab-case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,14 +37,28 @@ pub enum JournalMode {
     Plain,
     /// Each recipient is `jrn+LOCAL=DOMAIN@HOST` for LOCAL@DOMAIN, as Postfix's `recipient_bcc_maps` makes it.
     JrnPlus,
+    /// The mail server has written the envelope into the mail's header: `X-Envelope-To`, `X-Envelope-From`.
+    XEnvelopeTo,
+    /// The mail is a journal report of Exchange Server or Microsoft 365.
+    ExchangeReport,
+}
+
+impl JournalMode {
+    pub const ALL: [Self; 4] = [Self::Plain, Self::JrnPlus, Self::XEnvelopeTo, Self::ExchangeReport];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::JrnPlus => "jrn-plus",
+            Self::XEnvelopeTo => "x-envelope-to",
+            Self::ExchangeReport => "exchange-report",
+        }
+    }
 }
 
 impl fmt::Display for JournalMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Plain => "plain",
-            Self::JrnPlus => "jrn-plus",
-        })
+        f.write_str(self.as_str())
     }
 }
 
@@ -29,188 +66,25 @@ impl FromStr for JournalMode {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        match text {
-            "plain" => Ok(Self::Plain),
-            "jrn-plus" => Ok(Self::JrnPlus),
-            _ => Err(ParseError::new("journal mode", text, "plain or jrn-plus")),
-        }
+        let expected = "plain, jrn-plus, x-envelope-to or exchange-report";
+        let mode = Self::ALL.into_iter().find(|mode| mode.as_str() == text);
+        mode.ok_or_else(|| ParseError::new("journal mode", text, expected))
     }
-}
-
-/// A recipient that does not have the form of the peer's mode. The mail is to be quarantined, never refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "recipient {} of {recipients} does not fit journal mode {mode}: the mail is quarantined; \
-     compare the peer's mode with what its mail server sends",
-    .position + 1
-)]
-pub struct NotThisMode {
-    pub mode: JournalMode,
-    /// The first that does not fit, counted from 0, in the order of RCPT TO.
-    pub position: usize,
-    pub recipients: usize,
-}
-
-/// The mail's own recipients, in the order of RCPT TO and as many as there. Addresses are without angle brackets.
-pub fn unwrap_recipients(mode: JournalMode, rcpt: &[String]) -> Result<Vec<String>, NotThisMode> {
-    match mode {
-        JournalMode::Plain => Ok(rcpt.to_vec()),
-        JournalMode::JrnPlus => rcpt
-            .iter()
-            .enumerate()
-            .map(|(position, address)| {
-                let error = NotThisMode { mode, position, recipients: rcpt.len() };
-                jrn_plus(address).ok_or(error)
-            })
-            .collect(),
-    }
-}
-
-/// `jrn+LOCAL=DOMAIN@HOST`: stripped to the first `+`, split at the last `=`. A local part may hold either.
-fn jrn_plus(address: &str) -> Option<String> {
-    let (outer_local, host) = address.rsplit_once('@')?;
-    let outer_local = unquoted(outer_local)?;
-    let (prefix, inner) = outer_local.split_once('+')?;
-    let (local, domain) = inner.rsplit_once('=')?;
-    let fits =
-        prefix.eq_ignore_ascii_case("jrn") && !host.is_empty() && !local.is_empty() && is_domain(domain);
-    fits.then(|| format!("{}@{domain}", quoted(local)))
-}
-
-/// RFC 5321 section 4.1.2: a quoted local part stands for its content. Mail servers quote `jrn+john doe=…`.
-fn unquoted(local: &str) -> Option<String> {
-    let content = match local.strip_prefix('"') {
-        Some(rest) => rest.strip_suffix('"')?,
-        None => return is_printable(local).then(|| local.to_owned()),
-    };
-    let mut plain = String::with_capacity(content.len());
-    let mut characters = content.chars();
-    while let Some(c) = characters.next() {
-        match c {
-            '\\' => plain.push(characters.next()?),
-            '"' => return None,
-            _ => plain.push(c),
-        }
-    }
-    is_printable(&plain).then_some(plain)
-}
-
-fn is_printable(text: &str) -> bool {
-    !text.chars().any(char::is_control)
-}
-
-/// The shortest form that RFC 5321 allows (RFC 6531 with characters beyond ASCII).
-fn quoted(local: &str) -> String {
-    let is_atom = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c) || !c.is_ascii();
-    if local.split('.').all(|atom| !atom.is_empty() && atom.chars().all(is_atom)) {
-        return local.to_owned();
-    }
-    let mut quoted = String::with_capacity(local.len() + 2);
-    quoted.push('"');
-    for c in local.chars() {
-        if matches!(c, '"' | '\\') {
-            quoted.push('\\');
-        }
-        quoted.push(c);
-    }
-    quoted.push('"');
-    quoted
-}
-
-/// A domain name, internationalised or not, or an address literal: nothing that would make the result another address.
-fn is_domain(domain: &str) -> bool {
-    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "-._[]:".contains(c) || !c.is_ascii();
-    !domain.is_empty() && domain.chars().all(is_allowed)
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    fn unwrap_one(address: &str) -> Option<String> {
-        unwrap_recipients(JournalMode::JrnPlus, &[address.to_owned()]).ok().map(|mut all| all.remove(0))
-    }
 
     #[test]
     fn a_mode_is_written_in_kebab_case() {
-        for (mode, text) in [(JournalMode::Plain, "plain"), (JournalMode::JrnPlus, "jrn-plus")] {
-            assert_eq!(mode.to_string(), text);
-            assert_eq!(text.parse(), Ok(mode));
+        let names = ["plain", "jrn-plus", "x-envelope-to", "exchange-report"];
+        for (mode, name) in JournalMode::ALL.into_iter().zip(names) {
+            assert_eq!(mode.to_string(), name);
+            assert_eq!(name.parse(), Ok(mode));
         }
-        assert!("JrnPlus".parse::<JournalMode>().is_err());
-    }
-
-    #[test]
-    fn plain_recipients_stay_as_they_are() {
-        let rcpt = vec!["jrn+a=b.example@journal.test".to_owned(), "B@x.example".to_owned()];
-        assert_eq!(unwrap_recipients(JournalMode::Plain, &rcpt), Ok(rcpt));
-    }
-
-    #[test]
-    fn jrn_plus_is_stripped_to_the_first_plus_and_split_at_the_last_equals() {
-        let check = |journaled: &str, expected: &str| {
-            assert_eq!(unwrap_one(journaled).as_deref(), Some(expected), "{journaled}");
-        };
-        check("jrn+alice=example.com@journal.test", "alice@example.com");
-        check("JRN+Alice=Example.COM@journal.test", "Alice@Example.COM");
-        check("jrn+alice+lists=example.com@journal.test", "alice+lists@example.com");
-        check("jrn+bounce-bob=b.example=a.example@journal.test", "bounce-bob=b.example@a.example");
-        check("jrn+jrn+a=b.example=journal.test@journal.test", "jrn+a=b.example@journal.test");
-        check("\"jrn+john doe=example.com\"@journal.test", "\"john doe\"@example.com");
-        check("\"jrn+a@b=example.com\"@journal.test", "\"a@b\"@example.com");
-        check("jrn+grüße=bücher.example@journal.test", "grüße@bücher.example");
-        check("jrn+alice=[192.0.2.1]@journal.test", "alice@[192.0.2.1]");
-    }
-
-    #[test]
-    fn what_is_not_jrn_plus_is_not_this_mode() {
-        for other in [
-            "",
-            "alice@example.com",
-            "jrn@journal.test",
-            "jrn+alice@journal.test",
-            "jrn+=example.com@journal.test",
-            "jrn+alice=@journal.test",
-            "jrn+alice=example.com",
-            "jrn+alice=example.com@",
-            "xjrn+alice=example.com@journal.test",
-            "jrn-alice=example.com@journal.test",
-            "jrn+alice=ex ample.com@journal.test",
-            "jrn+a\nb=example.com@journal.test",
-            "\"jrn+alice=example.com@journal.test",
-            "\"jrn+alice=example.com\\\"@journal.test",
-        ] {
-            assert_eq!(unwrap_one(other), None, "{other:?}");
-        }
-    }
-
-    #[test]
-    fn one_recipient_that_does_not_fit_is_named_by_its_place_alone() {
-        let rcpt = ["jrn+a=b.example@j.test".to_owned(), "secret@example.com".to_owned()];
-        let error = unwrap_recipients(JournalMode::JrnPlus, &rcpt).unwrap_err();
-        assert_eq!(error, NotThisMode { mode: JournalMode::JrnPlus, position: 1, recipients: 2 });
-        let message = error.to_string();
-        assert!(message.starts_with("recipient 2 of 2 does not fit journal mode jrn-plus"), "{message}");
-        assert!(!message.contains("secret"), "{message}");
-    }
-
-    /// What Postfix makes of LOCAL@DOMAIN by the map `/^(.+)@(.+)$/ jrn+$1=$2@journal.test`, and how it writes that.
-    fn journaled(local: &str, domain: &str) -> String {
-        format!("{}@journal.test", quoted(&format!("jrn+{local}={domain}")))
-    }
-
-    proptest! {
-        #[test]
-        fn unwrapping_is_the_inverse_of_the_map(local in "[ -~äß+=@]{1,40}", domain in "[a-z0-9.-]{1,40}") {
-            let expected = format!("{}@{domain}", quoted(&local));
-            prop_assert_eq!(unwrap_one(&journaled(&local, &domain)), Some(expected));
-        }
-
-        #[test]
-        fn any_text_is_answered(text in any::<String>()) {
-            let _ = unwrap_one(&text);
+        for other in ["", "JrnPlus", "exchange", "X-Envelope-To", "plain "] {
+            assert!(other.parse::<JournalMode>().is_err(), "{other}");
         }
     }
 }

@@ -4,7 +4,7 @@ mod base64_body;
 mod fields;
 mod identity_body;
 mod in_memory;
-mod lines;
+pub(crate) mod lines;
 mod output;
 mod structure;
 

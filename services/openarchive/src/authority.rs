@@ -11,8 +11,8 @@ use rcgen::{
 
 use crate::layout::{Secrecy, write_file};
 
-/// Life of the authority. It signs agents' certificates, which a site renews by `openarchive agent add` until
-/// enrolment comes.
+/// Life of the authority. It signs the certificates of `openarchive agent add`, and those of agents that enrol
+/// and renew by themselves.
 const AUTHORITY_YEARS: i32 = 10;
 /// Life of a server's or an agent's certificate. Servers' are made anew at each start.
 const LEAF_YEARS: i32 = 2;

@@ -4,81 +4,56 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use openarchive_domain::SystemClock;
-use openarchive_gateway::{Gateway, GatewayConfig};
+use openarchive_gateway::{Gateway, GatewayConfig, GatewayTls};
 use openarchive_index::{IndexServer, engine};
-use openarchive_ingest::{Identity, Ingest, IngestConfig};
+use openarchive_ingest::{Ingest, IngestConfig};
 use openarchive_ledger::policy::Policy;
 use openarchive_objects::{LocalStore, ObjectStore};
-use openarchive_private_postgres::{Durability, PrivatePostgres};
-use openarchive_rpc::in_process;
+use openarchive_rpc::{Role, RpcChannel, in_process_as};
+use openarchive_schema::DatabaseRole;
 use openarchive_storage::{LINGER_DEFAULT, Storage, StorageConfig, StorageParts};
-use openarchive_trust::{CheckpointIntervals, Keys, Trust, TrustConfig};
+use openarchive_trust::{AgentsCa, CheckpointIntervals, Keys, Trust, TrustConfig};
 use openarchive_worker::{Worker, WorkerConfig};
-use sqlx::{PgPool, postgres::PgPoolOptions};
+use sqlx::PgPool;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
-use tonic::transport::{Channel, Server};
 use tracing::{info, warn};
 
 use crate::{
     archive_file::ArchiveFile,
     authority::Authority,
+    database::Database,
     layout::{DataDir, Secrecy, write_file},
     listeners,
 };
 
-/// Connections of each service's pool.
-const POOL_CONNECTIONS_MAX: u32 = 12;
 /// Checkpoints of one log on one machine: often, because agents and people wait for proofs.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(500);
 /// Wait after a job's first failure; the eighth comes half a minute later. On one machine what is down is down for all.
 const JOB_RETRY_AFTER: Duration = Duration::from_millis(250);
-
-/// The database of a data folder, running, with its schema.
-pub(crate) struct Database {
-    pub(crate) pool: PgPool,
-    pub(crate) server: PrivatePostgres,
-}
-
-impl Database {
-    pub(crate) async fn start(data: &DataDir) -> anyhow::Result<Self> {
-        let folder = data.postgres();
-        let server =
-            tokio::task::spawn_blocking(move || PrivatePostgres::start(&folder, Durability::Durable))
-                .await?
-                .context("the private PostgreSQL does not start")?;
-        let pool = PgPoolOptions::new()
-            .max_connections(4 * POOL_CONNECTIONS_MAX)
-            .connect(&server.url("postgres"))
-            .await
-            .context("cannot connect to the private PostgreSQL")?;
-        openarchive_schema::migrate(&pool).await?;
-        Ok(Self { pool, server })
-    }
-
-    pub(crate) async fn stop(self) {
-        self.pool.close().await;
-        // Waits for the server's orderly stop.
-        let _ = tokio::task::spawn_blocking(move || drop(self.server)).await;
-    }
-}
 
 /// The roles that hold evidence: trust and storage, over one object store.
 pub(crate) struct EvidenceCore {
     trust: Trust,
     storage: Storage,
     pub(crate) parts: StorageParts,
-    pub(crate) storage_channel: Channel,
+    /// As ingest reaches them. Each role has channels of its own: the table of who may call what rules here too.
+    pub(crate) storage_channel: RpcChannel,
+    pub(crate) trust_channel: RpcChannel,
 }
 
 impl EvidenceCore {
-    pub(crate) async fn start(data: &DataDir, archive: &ArchiveFile, pool: &PgPool) -> anyhow::Result<Self> {
+    pub(crate) async fn start(
+        data: &DataDir,
+        archive: &ArchiveFile,
+        database: &Database,
+    ) -> anyhow::Result<Self> {
         let objects = open_objects(data)?;
-        let trust = start_trust(data, archive, pool, &objects).await?;
+        let trust = start_trust(data, archive, &database.pool(DatabaseRole::Trust), &objects).await?;
         let parts = StorageParts {
-            pool: pool.clone(),
+            pool: database.pool(DatabaseRole::Storage),
             objects: objects.clone(),
             key_objects: objects,
-            trust: in_process(Server::builder().add_service(trust.server())),
+            trust: in_process_as(Role::Storage, trust.server()),
         };
         let storage = Storage::start(StorageConfig {
             parts: parts.clone(),
@@ -88,8 +63,9 @@ impl EvidenceCore {
         })
         .await
         .context("storage does not start")?;
-        let storage_channel = in_process(Server::builder().add_service(storage.server()));
-        Ok(Self { trust, storage, parts, storage_channel })
+        let storage_channel = in_process_as(Role::Ingest, storage.server());
+        let trust_channel = in_process_as(Role::Ingest, trust.server());
+        Ok(Self { trust, storage, parts, storage_channel, trust_channel })
     }
 
     pub(crate) async fn shutdown(self) {
@@ -114,6 +90,7 @@ async fn start_trust(
         Keys::open_or_create(&data.keys()?, pool, objects).await.context("the archive's keys do not open")?;
     let mut config = TrustConfig::new(pool.clone(), objects.clone(), keys, &archive.domain, &archive.name);
     config.intervals = CheckpointIntervals::every(CHECKPOINT_INTERVAL);
+    config.agents_ca = agents_ca(data)?;
     let trust = Trust::start(config).await.context("trust does not start")?;
     if !data.trust_policy().is_file() {
         let logs =
@@ -123,11 +100,22 @@ async fn start_trust(
     Ok(trust)
 }
 
-pub(crate) fn start_ingest(archive: &ArchiveFile, evidence: &EvidenceCore) -> Ingest {
+/// The archive's own authority, which signs agents' certificates too; none where its files are not there, which
+/// `rebuild` and `fsck` can do without.
+fn agents_ca(data: &DataDir) -> anyhow::Result<Option<AgentsCa>> {
+    let folder = data.tls()?;
+    let (certificate, key) = (folder.join("ca.pem"), folder.join("ca.key"));
+    if !certificate.is_file() || !key.is_file() {
+        return Ok(None);
+    }
+    Ok(Some(AgentsCa::load(&certificate, &key)?))
+}
+
+pub(crate) fn start_ingest(archive: &ArchiveFile, evidence: &EvidenceCore, database: &Database) -> Ingest {
     Ingest::start(IngestConfig {
-        pool: evidence.parts.pool.clone(),
+        pool: database.pool(DatabaseRole::Ingest),
         storage: evidence.storage_channel.clone(),
-        trust: evidence.parts.trust.clone(),
+        trust: evidence.trust_channel.clone(),
         tenants: archive.tenants.clone(),
         default_class: archive.default_class,
         clock: Arc::new(SystemClock),
@@ -159,32 +147,34 @@ impl Core {
         front: FrontListeners,
     ) -> anyhow::Result<Self> {
         let database = Database::start(data).await?;
-        let pool = &database.pool;
-        let evidence = EvidenceCore::start(data, archive, pool).await?;
-        let ingest = start_ingest(archive, &evidence);
-        let catalogue = in_process(Server::builder().add_service(ingest.catalogue_server()));
+        let evidence = EvidenceCore::start(data, archive, &database).await?;
+        let ingest = start_ingest(archive, &evidence, &database);
         let index_engine = open_index(&data.index()).await?;
-        let index = in_process(Server::builder().add_service(IndexServer::new(index_engine).into_service()));
+        let index = IndexServer::new(index_engine).into_service();
         let worker = Worker::start(WorkerConfig {
-            pool: pool.clone(),
-            catalogue: catalogue.clone(),
-            index: index.clone(),
+            pool: database.pool(DatabaseRole::Worker),
+            catalogue: in_process_as(Role::Worker, ingest.catalogue_server()),
+            index: in_process_as(Role::Worker, index.clone()),
+            storage: in_process_as(Role::Worker, evidence.storage.server()),
             tenants: archive.tenants.iter().map(ToString::to_string).collect(),
             retry_after: JOB_RETRY_AFTER,
         });
-        let worker_channel = in_process(Server::builder().add_service(worker.server()));
 
         let (stop_front, stopped) = watch::channel(false);
-        let identity = Identity::FromCertificate { domain: archive.domain.clone() };
-        let agents =
-            listeners::serve_agents(front.ingest, authority, ingest.agent_server(identity), stopped.clone())?;
-        first_token(data, archive, pool).await?;
+        let agents = listeners::serve_agents(
+            front.ingest,
+            authority,
+            &archive.domain,
+            ingest.agent_server(),
+            stopped.clone(),
+        )?;
+        first_token(data, archive, &database.admin).await?;
         let router = Gateway::router(GatewayConfig {
-            pool: pool.clone(),
-            catalogue,
-            index,
-            trust: evidence.parts.trust.clone(),
-            worker: worker_channel,
+            pool: database.pool(DatabaseRole::Gateway),
+            catalogue: in_process_as(Role::Gateway, ingest.catalogue_server()),
+            index: in_process_as(Role::Gateway, index),
+            trust: in_process_as(Role::Gateway, evidence.trust.server()),
+            worker: in_process_as(Role::Gateway, worker.server()),
             clock: Arc::new(SystemClock),
         });
         let tls = listeners::gateway_tls(authority)?;
@@ -193,7 +183,7 @@ impl Core {
             let stop = async move {
                 let _ = stopped.wait_for(|stop| *stop).await;
             };
-            openarchive_gateway::serve(front.gateway, Some(tls), router, stop).await?;
+            openarchive_gateway::serve(front.gateway, Some(GatewayTls::Fixed(tls)), router, stop).await?;
             Ok(())
         });
         Ok(Self { database, evidence, ingest, worker, stop_front, agents, people })

@@ -3,11 +3,13 @@
 use std::{path::Path, process::ExitCode};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use openarchive_schema::DatabaseRole;
 use openarchive_trust::Keys;
 
 use crate::{
     archive_file::ArchiveFile,
-    core::{Database, EvidenceCore, start_ingest},
+    core::{EvidenceCore, start_ingest},
+    database::Database,
     findings::{Finding, Report},
     layout::DataDir,
 };
@@ -36,16 +38,16 @@ async fn check(
     database: &Database,
     quiet: bool,
 ) -> anyhow::Result<Vec<Finding>> {
-    let pool = &database.pool;
-    let evidence = EvidenceCore::start(data, archive, pool).await?;
+    let evidence = EvidenceCore::start(data, archive, database).await?;
     // Starting ingest sends what an interrupted commit left in its outbox: that is recovery, not damage.
-    let ingest = start_ingest(archive, &evidence);
+    let ingest = start_ingest(archive, &evidence, database);
     let mut findings = Vec::new();
 
     let bar = bar("ledger", quiet)?;
+    let trust = database.pool(DatabaseRole::Trust);
     let keys = Keys::open(&data.keys()?)?;
     let show = |done: openarchive_trust::Progress| bar.set_position(done.done);
-    for found in openarchive_trust::fsck::fsck(pool, &evidence.parts.objects, &keys, &mut { show }).await? {
+    for found in openarchive_trust::fsck::fsck(&trust, &evidence.parts.objects, &keys, &mut { show }).await? {
         findings.push(Finding::damage("trust", found.to_string()));
     }
     bar.set_prefix("packs");
@@ -54,9 +56,9 @@ async fn check(
     }
     bar.set_prefix("mail");
     for found in openarchive_ingest::fsck(
-        pool,
+        &database.pool(DatabaseRole::Ingest),
         evidence.storage_channel.clone(),
-        evidence.parts.trust.clone(),
+        evidence.trust_channel.clone(),
         &archive.tenants,
         &|done| bar.set_position(done.done),
     )

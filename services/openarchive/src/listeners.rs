@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context;
 use openarchive_proto::ingest::v1::agent_service_server::{AgentService, AgentServiceServer};
+use openarchive_rpc::Authorise;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_stream::wrappers::TcpListenerStream;
@@ -17,20 +18,25 @@ pub(crate) async fn bind(address: SocketAddr, what: &str) -> anyhow::Result<TcpL
         .with_context(|| format!("cannot listen on {address} for {what}: choose another with --{what}"))
 }
 
-/// Serves agents on `listener`; only certificates of `authority` get in. Ends when `stop` turns true.
+/// Serves agents on `listener`; only certificates of `authority` get in, or none at all: each call is authorised by
+/// itself. Ends when `stop` turns true.
 pub(crate) fn serve_agents<S: AgentService>(
     listener: TcpListener,
     authority: &Authority,
+    domain: &str,
     service: AgentServiceServer<S>,
     mut stop: watch::Receiver<bool>,
 ) -> anyhow::Result<JoinHandle<Result<(), tonic::transport::Error>>> {
     let identity = authority.server("ingest")?;
     let tls = ServerTlsConfig::new()
         .identity(tonic::transport::Identity::from_pem(identity.certificate, identity.key))
-        .client_ca_root(Certificate::from_pem(authority.certificate()));
+        .client_ca_root(Certificate::from_pem(authority.certificate()))
+        .client_auth_optional(true);
     let router = Server::builder()
         .tls_config(tls)
         .context("the server's certificate does not load")?
+        .layer(openarchive_telemetry::TraceServer)
+        .layer(Authorise::by_certificate(domain))
         .add_service(service);
     Ok(tokio::spawn(async move {
         let stopped = async move {

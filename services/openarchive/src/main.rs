@@ -3,19 +3,28 @@
 mod agent_add;
 mod archive_file;
 mod authority;
+mod config;
 mod core;
+mod database;
 mod dev;
+mod doctor;
 mod endpoints;
 mod findings;
 mod fsck;
 mod layout;
 mod listeners;
+mod migrate;
 mod rebuild;
+mod roles;
+mod token;
+mod trust_policy;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 use openarchive_domain::{AgentRef, Tenant};
+use openarchive_telemetry::TelemetryConfig;
+use openarchive_topology::Role;
 
 /// An archive for e-mail that anyone can check with other people's tools.
 ///
@@ -41,6 +50,43 @@ enum Command {
     All {
         #[command(flatten)]
         core: CoreArguments,
+    },
+    /// Takes mail from agents.
+    Ingest(RoleArguments),
+    /// Keeps encrypted blobs in locked packs.
+    Storage(RoleArguments),
+    /// Full text.
+    Index(RoleArguments),
+    /// The ledger and the keys.
+    Trust(RoleArguments),
+    /// REST for people and programs.
+    Gateway(RoleArguments),
+    /// Durable jobs: the index feed.
+    Worker(RoleArguments),
+    /// Brings the database to this version, makes its login roles, and gives them passwords.
+    Migrate(RoleArguments),
+    /// Looks at everything that a role will need, and says what to do. Exit 1: something is bad.
+    Doctor {
+        /// ingest, storage, index, trust, gateway or worker.
+        #[arg(value_parser = parse_role)]
+        role: Role,
+        #[command(flatten)]
+        arguments: RoleArguments,
+        /// One JSON array instead of text.
+        #[arg(long)]
+        json: bool,
+    },
+    /// API tokens, with the database credentials of `openarchive migrate`.
+    Token {
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
+    /// Prints the C2SP log policy that a tenant's agents and verifiers trust. Reads trust's keys.
+    TrustPolicy {
+        #[command(flatten)]
+        arguments: RoleArguments,
+        #[arg(long)]
+        tenant: Tenant,
     },
     /// Agents and their certificates.
     Agent {
@@ -76,6 +122,46 @@ enum AgentCommand {
     },
 }
 
+#[derive(Subcommand)]
+enum TokenCommand {
+    /// Makes a token and prints it: it cannot be had again.
+    Issue {
+        tenant: Tenant,
+        #[command(flatten)]
+        arguments: RoleArguments,
+    },
+    /// Every token of a tenant by its id, revoked ones too.
+    List {
+        tenant: Tenant,
+        #[command(flatten)]
+        arguments: RoleArguments,
+    },
+    /// Refuses a token from its next request on.
+    Revoke {
+        tenant: Tenant,
+        /// As `token list` shows it.
+        id: String,
+        #[command(flatten)]
+        arguments: RoleArguments,
+    },
+}
+
+#[derive(Args, Clone)]
+struct RoleArguments {
+    /// The role's configuration file (docs/configuration.md). Environment variables OPENARCHIVE__SECTION__KEY lie over it.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+fn parse_role(name: &str) -> Result<Role, String> {
+    match Role::of_name(name) {
+        None | Some(Role::Operator) => {
+            Err("write ingest, storage, index, trust, gateway or worker".to_owned())
+        }
+        Some(role) => Ok(role),
+    }
+}
+
 #[derive(Args, Clone)]
 struct CoreArguments {
     /// The archive's data folder; made at first start.
@@ -95,30 +181,69 @@ struct CoreArguments {
     tenants: Vec<Tenant>,
 }
 
+impl Command {
+    /// As logs and traces name the process.
+    fn role(&self) -> &'static str {
+        match self {
+            Self::Dev { .. } => "dev",
+            Self::All { .. } => "all",
+            Self::Ingest(_) => "ingest",
+            Self::Storage(_) => "storage",
+            Self::Index(_) => "index",
+            Self::Trust(_) => "trust",
+            Self::Gateway(_) => "gateway",
+            Self::Worker(_) => "worker",
+            _ => "command",
+        }
+    }
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("OPENARCHIVE_LOG")
-                .unwrap_or_else(|_| "info,sqlx=warn,tantivy=warn".into()),
-        )
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .init();
+    let telemetry = TelemetryConfig::from_environment(cli.command.role());
+    let telemetry =
+        telemetry.map_err(anyhow::Error::from).and_then(|config| Ok(openarchive_telemetry::init(&config)?));
+    let _telemetry = match telemetry {
+        Ok(guard) => guard,
+        Err(error) => {
+            eprintln!("openarchive: {error:#}");
+            return ExitCode::from(1);
+        }
+    };
     // Fails only if a provider is installed already, and nothing ran before us.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let result = match cli.command {
-        Command::Dev { core, smtp } => dev::run(&core, Some(smtp)).await.map(|()| ExitCode::SUCCESS),
-        Command::All { core } => dev::run(&core, None).await.map(|()| ExitCode::SUCCESS),
-        Command::Agent { command: AgentCommand::Add { agent, data, out } } => {
-            agent_add::run(&agent, &data, &out).map(|()| ExitCode::SUCCESS)
-        }
-        Command::Rebuild { data } => rebuild::run(&data).await.map(|()| ExitCode::SUCCESS),
-        Command::Fsck { data, json } => fsck::run(&data, json).await,
-    };
-    result.unwrap_or_else(|error| {
+    run(cli.command).await.unwrap_or_else(|error| {
         eprintln!("openarchive: {error:#}");
         ExitCode::from(1)
     })
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Dev { core, smtp } => dev::run(&core, Some(smtp)).await?,
+        Command::All { core } => dev::run(&core, None).await?,
+        Command::Ingest(arguments) => roles::run(Role::Ingest, &arguments.config).await?,
+        Command::Storage(arguments) => roles::run(Role::Storage, &arguments.config).await?,
+        Command::Index(arguments) => roles::run(Role::Index, &arguments.config).await?,
+        Command::Trust(arguments) => roles::run(Role::Trust, &arguments.config).await?,
+        Command::Gateway(arguments) => roles::run(Role::Gateway, &arguments.config).await?,
+        Command::Worker(arguments) => roles::run(Role::Worker, &arguments.config).await?,
+        Command::Migrate(arguments) => migrate::run(&arguments.config).await?,
+        Command::Doctor { role, arguments, json } => return doctor::run(role, &arguments.config, json).await,
+        Command::Token { command } => match command {
+            TokenCommand::Issue { tenant, arguments } => token::issue(&arguments.config, &tenant).await?,
+            TokenCommand::List { tenant, arguments } => token::list(&arguments.config, &tenant).await?,
+            TokenCommand::Revoke { tenant, id, arguments } => {
+                token::revoke(&arguments.config, &tenant, &id).await?;
+            }
+        },
+        Command::TrustPolicy { arguments, tenant } => trust_policy::run(&arguments.config, &tenant)?,
+        Command::Agent { command: AgentCommand::Add { agent, data, out } } => {
+            agent_add::run(&agent, &data, &out)?;
+        }
+        Command::Rebuild { data } => rebuild::run(&data).await?,
+        Command::Fsck { data, json } => return fsck::run(&data, json).await,
+    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -5,11 +5,13 @@ use std::{fs, path::Path};
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use openarchive_domain::SystemClock;
+use openarchive_schema::{TenantScope, begin};
 use openarchive_trust::Keys;
 
 use crate::{
     archive_file::ArchiveFile,
-    core::{Database, EvidenceCore, open_objects, start_ingest},
+    core::{EvidenceCore, open_objects, start_ingest},
+    database::Database,
     layout::{DataDir, Secrecy, write_file},
 };
 
@@ -26,10 +28,11 @@ pub(crate) async fn run(root: &Path) -> anyhow::Result<()> {
 }
 
 async fn fill(data: &DataDir, archive: &ArchiveFile, database: &Database) -> anyhow::Result<()> {
-    let pool = &database.pool;
+    let pool = &database.admin;
     let marker = data.root().join(MARKER);
-    let leaves =
-        sqlx::query_scalar!(r#"select count(*) as "count!" from trust.leaf"#).fetch_one(pool).await?;
+    let leaves = sqlx::query_scalar!(r#"select count(*) as "count!" from trust.leaf"#)
+        .fetch_one(&mut *begin(pool, TenantScope::All).await?)
+        .await?;
     if leaves > 0 && !marker.exists() {
         bail!(
             "the database in {} is not empty: rebuild fills an empty one. If it is damaged, move {} away first",
@@ -53,7 +56,7 @@ async fn fill(data: &DataDir, archive: &ArchiveFile, database: &Database) -> any
     );
     let mut damage: Vec<String> = ledger.damage.iter().map(ToString::to_string).collect();
 
-    let evidence = EvidenceCore::start(data, archive, pool).await?;
+    let evidence = EvidenceCore::start(data, archive, database).await?;
     let bar = spinner("packs")?;
     let stored = openarchive_storage::rebuild(&evidence.parts, |done| bar.set_position(done.packs))
         .await
@@ -62,12 +65,12 @@ async fn fill(data: &DataDir, archive: &ArchiveFile, database: &Database) -> any
     println!("storage   {} packs, {} blobs", stored.packs, stored.blobs);
     damage.extend(stored.findings.iter().filter(|finding| finding.is_damage()).map(ToString::to_string));
 
-    let ingest = start_ingest(archive, &evidence);
+    let ingest = start_ingest(archive, &evidence, database);
     let bar = spinner("mail")?;
     let catalogue = openarchive_ingest::rebuild(
         pool,
         evidence.storage_channel.clone(),
-        evidence.parts.trust.clone(),
+        evidence.trust_channel.clone(),
         &archive.tenants,
         &|done| bar.set_position(done.done),
     )

@@ -102,10 +102,15 @@ impl PrivatePostgres {
         self.socket_dir.path()
     }
 
-    /// A connection URL for `database`, user `postgres`.
+    /// A connection URL for `database`, user `postgres`: the superuser, whom no grant and no row security binds.
     pub fn url(&self, database: &str) -> String {
+        self.url_as("postgres", database)
+    }
+
+    /// A connection URL for `database` as `role`, which needs no password: who may enter the socket's folder may be any.
+    pub fn url_as(&self, role: &str, database: &str) -> String {
         let host = self.socket_dir.path().display().to_string().replace('/', "%2F");
-        format!("postgres://postgres@{host}/{database}")
+        format!("postgres://{role}@{host}/{database}")
     }
 
     pub fn pid(&self) -> u32 {

@@ -1,5 +1,6 @@
 use openarchive_domain::{Digest, RetentionClass};
 use openarchive_envelope::{BlobContext, BlobKind, BlobScope};
+use openarchive_schema::TenantScope;
 
 /// What one pack belongs to, and within which a blob is stored once.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -19,6 +20,14 @@ pub(crate) struct BlobId {
 impl BlobId {
     pub(crate) fn context(self, scope: &BlobScope) -> BlobContext {
         BlobContext::new(scope.clone(), self.kind, self.digest)
+    }
+}
+
+/// Whose rows a blob's are.
+pub(crate) const fn rows_of(scope: &BlobScope) -> TenantScope<'_> {
+    match scope {
+        BlobScope::Archive => TenantScope::Archive,
+        BlobScope::Tenant(tenant) => TenantScope::One(tenant),
     }
 }
 

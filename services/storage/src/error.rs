@@ -1,11 +1,10 @@
 use std::sync::Arc;
 
+use openarchive_domain::LockDateError;
 use openarchive_envelope::{SealError, key_file::KeyFileError, pack::PackError};
 use openarchive_objects::ObjectError;
 use openarchive_schema::TransactionError;
 use tonic::Status;
-
-use crate::lock_date::LockDateError;
 
 /// Why storage could not do what was asked. Nothing here says that content is damaged: that is a
 /// [`crate::Finding`].
@@ -35,8 +34,8 @@ pub enum StorageError {
     LockDate(#[from] LockDateError),
     #[error("a row of storage.{table} holds what this version cannot read in {column}")]
     Row { table: &'static str, column: &'static str },
-    #[error("a blob of this pack was shredded and cannot be stored again in its class")]
-    Shredded,
+    #[error("a blob of this pack has a row whose key was lost: run `openarchive fsck`")]
+    KeyMissing,
     #[error("storage is stopping")]
     Stopping,
     /// The pack that several callers waited for.

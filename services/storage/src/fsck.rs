@@ -10,7 +10,6 @@ use uuid::Uuid;
 use crate::{
     Finding, Problem, Progress, StorageError, StorageParts, Subject,
     catalogue::{PackRow, count_packs, known_packs, pack_rows_after, pack_tenants},
-    key_custody::trust_client,
     ledger_check::LedgerChecker,
     object_names::{KEYS, PACKS, PackName, pack_of_key_file},
     pack_check::{PackChecker, PackReport},
@@ -29,7 +28,7 @@ pub async fn fsck(
     mut progress: impl FnMut(Progress) + Send,
 ) -> Result<Vec<Finding>, StorageError> {
     let checker = &parts.checker();
-    let ledger = &LedgerChecker { pool: parts.pool.clone(), trust: trust_client(parts.trust.clone()) };
+    let ledger = &parts.ledger();
     let mut findings = Vec::new();
     let mut done = Progress { packs: 0, packs_total: count_packs(&parts.pool).await?, bytes: 0 };
     progress(done);

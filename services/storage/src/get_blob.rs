@@ -14,14 +14,14 @@ use sqlx::PgPool;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
-use tracing::error;
+use tracing::{Instrument as _, error};
 
 use crate::{
     StorageError,
     blob_id::BlobId,
-    catalogue::{Found, find_blob},
+    catalogue::{Found, find_blob, shred_leaf_of},
     key_custody::{KeyCustody, Locked},
-    refusals::{absent, damaged, is_damage},
+    refusals::{absent, damaged, is_damage, shredded},
 };
 
 /// A blob up to this size, raw and sealed, is read with one range read and opened in memory, in bytes.
@@ -59,9 +59,12 @@ impl BlobReader {
         id: BlobId,
         class: Option<RetentionClass>,
     ) -> Result<BlobStream, Status> {
-        let found = find_blob(&self.pool, &scope, id, class).await?.ok_or_else(absent)?;
+        let Some(found) = find_blob(&self.pool, &scope, id, class).await? else {
+            let leaf = shred_leaf_of(&self.pool, &scope, id, class).await?;
+            return Err(leaf.map_or_else(absent, shredded));
+        };
         let damage = |problem| Err(damage(&found, problem));
-        // Nothing shreds yet, so a key that is not there was lost.
+        // A shredded blob has left the entries: a key that is not there was lost.
         let Some(wrapped) = found.wrapped else { return damage("its key is missing") };
         let Ok(key) = found.object_key.parse() else { return damage("its pack's name cannot be read") };
         let locked = Locked { scope: scope.clone(), kek_version: found.kek_version, wrapped };
@@ -96,12 +99,13 @@ impl BlobReader {
     fn read_in_pieces(&self, opening: Opening) -> BlobStream {
         let (chunks, answers) = mpsc::channel(CHUNKS_AHEAD_MAX);
         let objects = self.objects.clone();
-        tokio::spawn(async move {
+        let sending = async move {
             if let Err(status) = send_pieces(&objects, opening, &chunks).await {
                 // A reader that has gone away needs no answer.
                 let _ = chunks.send(Err(status)).await;
             }
-        });
+        };
+        tokio::spawn(sending.in_current_span());
         ReceiverStream::new(answers).boxed()
     }
 }

@@ -9,8 +9,8 @@ use openarchive_envelope::{BlobScope, Dek, WrappedKey};
 use openarchive_proto::trust::v1::{
     UnwrapKeysRequest, WrapKeysRequest, trust_service_client::TrustServiceClient,
 };
-use openarchive_rpc::RPC_MESSAGE_BYTES_MAX;
-use tonic::{Code, transport::Channel};
+use openarchive_rpc::{RPC_MESSAGE_BYTES_MAX, RpcChannel};
+use tonic::Code;
 
 use crate::StorageError;
 
@@ -20,7 +20,7 @@ pub(crate) const KEYS_PER_CALL_MAX: usize = 10_001;
 const REMEMBERED_KEYS_MAX: usize = 16_384;
 
 /// A client for `channel` with the project's message limits.
-pub(crate) fn trust_client(channel: Channel) -> TrustServiceClient<Channel> {
+pub(crate) fn trust_client(channel: RpcChannel) -> TrustServiceClient<RpcChannel> {
     TrustServiceClient::new(channel)
         .max_decoding_message_size(RPC_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(RPC_MESSAGE_BYTES_MAX)
@@ -29,7 +29,7 @@ pub(crate) fn trust_client(channel: Channel) -> TrustServiceClient<Channel> {
 /// Wraps and unwraps. Cheap to clone; clones share what is remembered.
 #[derive(Clone)]
 pub(crate) struct KeyCustody {
-    trust: TrustServiceClient<Channel>,
+    trust: TrustServiceClient<RpcChannel>,
     remembered: Arc<Mutex<Remembered>>,
 }
 
@@ -42,7 +42,7 @@ pub(crate) struct Locked {
 }
 
 impl KeyCustody {
-    pub(crate) fn new(channel: Channel) -> Self {
+    pub(crate) fn new(channel: RpcChannel) -> Self {
         Self { trust: trust_client(channel), remembered: Arc::default() }
     }
 
@@ -136,6 +136,11 @@ impl KeyCustody {
         complete
             .map(Some)
             .ok_or(StorageError::TrustAnswer("other than one key of 32 bytes for each wrapped key"))
+    }
+
+    /// Nothing that was unwrapped before is remembered any more: keys were destroyed.
+    pub(crate) fn forget_all(&self) {
+        *self.remembered.lock().unwrap_or_else(PoisonError::into_inner) = Remembered::default();
     }
 
     fn remember(&self, locked: Locked, dek: &Dek) {

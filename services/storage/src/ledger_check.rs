@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use openarchive_ledger::{leaf::PackLeaf, origin::LogId};
+use openarchive_ledger::{
+    leaf::{PackLeaf, ShredLeaf},
+    origin::LogId,
+};
 use openarchive_proto::trust::v1::{Leaf, ListLeavesRequest, Log, trust_service_client::TrustServiceClient};
+use openarchive_rpc::RpcChannel;
 use sqlx::PgPool;
-use tonic::{Code, transport::Channel};
+use tonic::Code;
 use uuid::Uuid;
 
 use crate::{
@@ -16,10 +20,13 @@ use crate::{
 /// Leaves of one call to trust, at most.
 const LEAVES_PER_CALL_MAX: u32 = 1_000;
 
+/// By pack and number in its key file: the leaf that ordered the key to be destroyed.
+pub(crate) type OrderedShreds = BTreeMap<(Uuid, u32), u64>;
+
 #[derive(Clone)]
 pub(crate) struct LedgerChecker {
     pub(crate) pool: PgPool,
-    pub(crate) trust: TrustServiceClient<Channel>,
+    pub(crate) trust: TrustServiceClient<RpcChannel>,
 }
 
 impl LedgerChecker {
@@ -41,6 +48,38 @@ impl LedgerChecker {
                 && (leaf.class, leaf.tenant.as_str()) == (row.group.class, row.group.scope.as_str())
         });
         Ok((!same).then(|| Finding::of_pack(row.pack_id, Problem::LeafDiffers { leaf: index })))
+    }
+
+    /// The order to shred at this index of the tenant's log; none if something else stands there, or another's order.
+    pub(crate) async fn shred_leaf(
+        &self,
+        tenant: &str,
+        index: u64,
+    ) -> Result<Option<ShredLeaf>, StorageError> {
+        let leaves = self.leaves(tenant, index, 1).await?;
+        let found = leaves.first().filter(|leaf| leaf.index == index);
+        let order = found.and_then(|leaf| ShredLeaf::parse(&leaf.body).ok()).map(|stamped| stamped.leaf);
+        Ok(order.filter(|order| order.tenant.as_str() == tenant))
+    }
+
+    /// Every key that the tenant's log orders to be destroyed, with the index of the order.
+    pub(crate) async fn ordered_shreds(&self, tenant: &str) -> Result<OrderedShreds, StorageError> {
+        let (mut orders, mut start) = (OrderedShreds::new(), 0);
+        loop {
+            let leaves = self.leaves(tenant, start, LEAVES_PER_CALL_MAX).await?;
+            let Some(last) = leaves.last() else { return Ok(orders) };
+            start = last.index + 1;
+            for leaf in &leaves {
+                let Ok(order) = ShredLeaf::parse(&leaf.body).map(|stamped| stamped.leaf) else { continue };
+                if order.tenant.as_str() != tenant {
+                    continue;
+                }
+                for (pack, keys) in order.places {
+                    let pack = Uuid::from_bytes(pack);
+                    orders.extend(keys.into_iter().map(|key| ((pack, key), leaf.index)));
+                }
+            }
+        }
     }
 
     /// Reads the tenant's whole log: every pack leaf must have its row.

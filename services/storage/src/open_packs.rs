@@ -6,12 +6,13 @@ use std::{
     time::Duration,
 };
 
+use openarchive_telemetry::metrics;
 use tokio::{
     sync::{Semaphore, watch},
     time::Instant,
 };
 use tokio_util::task::TaskTracker;
-use tracing::warn;
+use tracing::{Instrument as _, warn};
 
 use crate::{
     StorageError,
@@ -142,7 +143,8 @@ impl OpenPacks {
             let number = state.next_number;
             state.next_number += 1;
             state.open.insert(group.clone(), OpenPack::new(number, now));
-            tokio::spawn(self.clone().store_after_linger(group.clone(), number));
+            // In the trace of whoever opened the pack.
+            tokio::spawn(self.clone().store_after_linger(group.clone(), number).in_current_span());
         }
         let pack = state.open.get_mut(group).expect("the group's pack was opened above");
         let ticket = Ticket { outcome: pack.outcome.subscribe(), index: pack.blobs.len() };
@@ -177,7 +179,7 @@ impl OpenPacks {
     fn store(&self, state: &mut State, group: &Group) {
         let Some(pack) = state.open.remove(group) else { return };
         let (packs, group) = (self.clone(), group.clone());
-        self.0.flushes.spawn(async move {
+        let storing = async move {
             let under_way = UnderWay {
                 packs: &packs,
                 keys: pack.blobs.iter().map(|blob| (group.clone(), blob.id)).collect(),
@@ -187,8 +189,10 @@ impl OpenPacks {
                 warn!(tenant = %group.scope, class = %group.class, error = error.chain(), "a pack is not stored");
             }
             drop(under_way);
+            metrics::STORAGE_PACK_FLUSHES.inc([if outcome.is_ok() { "done" } else { "failed" }]);
             pack.outcome.send_replace(Some(outcome.map(Arc::new).map_err(Arc::new)));
-        });
+        };
+        self.0.flushes.spawn(storing.in_current_span());
     }
 
     /// Stores what is open and waits until it is durable, or was given up. Whoever brings more is refused.

@@ -3,22 +3,23 @@
 
 use std::{sync::Arc, time::Duration};
 
+use openarchive_envelope::BlobScope;
 use openarchive_ledger::{leaf::PackLeaf, origin::LogId};
 use openarchive_proto::trust::v1::{
     AppendEntry, AppendRequest, Leaf, Log, trust_service_client::TrustServiceClient,
 };
-use openarchive_schema::run_tx;
+use openarchive_rpc::RpcChannel;
+use openarchive_schema::{TenantScope, begin, run_tx};
 use sqlx::PgPool;
 use tokio::{
     sync::Notify,
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 use tracing::{error, warn};
 use uuid::Uuid;
 
-use crate::StorageError;
+use crate::{StorageError, blob_id::rows_of};
 
 /// Leaves of one call to trust, at most.
 const LEAVES_PER_CALL_MAX: i64 = 1_000;
@@ -31,7 +32,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 
 pub(crate) struct Outbox {
     pub(crate) pool: PgPool,
-    pub(crate) trust: TrustServiceClient<Channel>,
+    pub(crate) trust: TrustServiceClient<RpcChannel>,
     pub(crate) wake: Arc<Notify>,
 }
 
@@ -74,18 +75,19 @@ impl Outbox {
         let tenants = sqlx::query_scalar!(
             "select distinct pack.tenant from storage.outbox join storage.pack using (pack_id)"
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *begin(&self.pool, TenantScope::All).await?)
         .await?;
         let mut failed = None;
         for tenant in tenants {
-            if let Err(error) = self.send_tenant(&tenant).await {
+            let scope = tenant.parse().map_err(|_| StorageError::Row { table: "pack", column: "tenant" })?;
+            if let Err(error) = self.send_tenant(&scope).await {
                 failed = Some(error);
             }
         }
         failed.map_or(Ok(()), Err)
     }
 
-    async fn send_tenant(&self, tenant: &str) -> Result<(), StorageError> {
+    async fn send_tenant(&self, tenant: &BlobScope) -> Result<(), StorageError> {
         let mut after = 0;
         loop {
             let rows = sqlx::query_as!(
@@ -93,11 +95,11 @@ impl Outbox {
                 "select outbox_id, pack_id, idempotency_key as key, body, pack.sha256
                  from storage.outbox join storage.pack using (pack_id)
                  where pack.tenant = $1 and outbox_id > $2 order by outbox_id limit $3",
-                tenant,
+                tenant.as_str(),
                 after,
                 LEAVES_PER_CALL_MAX,
             )
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *begin(&self.pool, rows_of(tenant)).await?)
             .await?;
             let Some(last) = rows.last() else { return Ok(()) };
             after = last.outbox_id;
@@ -105,13 +107,13 @@ impl Outbox {
         }
     }
 
-    async fn send(&self, tenant: &str, rows: &[Row]) -> Result<(), StorageError> {
+    async fn send(&self, tenant: &BlobScope, rows: &[Row]) -> Result<(), StorageError> {
         let entries = rows.iter().map(|row| AppendEntry {
             idempotency_key: row.key.clone().into(),
             expected_previous: None,
             body: row.body.clone(),
         });
-        let log = Log { tenant: tenant.to_owned(), stream: LogId::EVIDENCE.to_owned() };
+        let log = Log { tenant: tenant.to_string(), stream: LogId::EVIDENCE.to_owned() };
         let request = AppendRequest { log: Some(log), entries: entries.collect() };
         let answer = self.trust.clone().append(request).await;
         let leaves = answer
@@ -132,12 +134,12 @@ impl Outbox {
                 error!(pack = %row.pack_id, leaf = leaf.index, "the ledger says something else of a pack than the catalogue");
             }
         }
-        self.settle(Settled { done, packs, indices }).await
+        self.settle(tenant, Settled { done, packs, indices }).await
     }
 
-    async fn settle(&self, settled: Settled) -> Result<(), StorageError> {
+    async fn settle(&self, tenant: &BlobScope, settled: Settled) -> Result<(), StorageError> {
         let settled = Arc::new(settled);
-        run_tx(&self.pool, "pack leaves", move |tx| {
+        run_tx(&self.pool, "pack leaves", rows_of(tenant), move |tx| {
             let settled = settled.clone();
             Box::pin(async move {
                 sqlx::query!(

@@ -1,12 +1,13 @@
 //! Checking one catalogued pack against everything that is said of it: object, footer, key file, rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use openarchive_envelope::{
     WrappedKey,
     key_file::KeyFile,
     pack::{Footer, FooterEntry},
 };
+use openarchive_ledger::leaf::ShredLeaf;
 use openarchive_objects::{ObjectError, ObjectStore};
 use sqlx::PgPool;
 
@@ -15,6 +16,7 @@ use crate::{
     blob_id::BlobId,
     catalogue::{EntryRow, PackRow, entry_rows, stat_blobs},
     key_custody::KeyCustody,
+    ledger_check::LedgerChecker,
     pack_scan::{Body, read_footer, scan},
 };
 
@@ -25,6 +27,7 @@ pub(crate) struct PackChecker {
     pub(crate) objects: ObjectStore,
     pub(crate) key_objects: ObjectStore,
     pub(crate) keys: KeyCustody,
+    pub(crate) ledger: LedgerChecker,
 }
 
 #[derive(Default)]
@@ -43,12 +46,15 @@ struct Listed {
     wrapped: Option<WrappedKey>,
     /// What the catalogue says it has, if the row is there.
     raw_length: Option<u64>,
+    /// Its key may be missing: the ledger has the order.
+    shredded: bool,
 }
 
 impl PackChecker {
     /// Reads the whole pack. An error means that it could not be checked, not that it is damaged.
     pub(crate) async fn check(&self, row: &PackRow) -> Result<PackReport, StorageError> {
-        let mut check = PackCheck { checker: self, row, report: PackReport::default() };
+        let (report, shredded) = (PackReport::default(), BTreeSet::new());
+        let mut check = PackCheck { checker: self, row, shredded, report };
         check.run().await?;
         Ok(check.report)
     }
@@ -57,12 +63,15 @@ impl PackChecker {
 struct PackCheck<'a> {
     checker: &'a PackChecker,
     row: &'a PackRow,
+    /// Blobs whose rows name an order to shred them, which stands in the ledger and names them.
+    shredded: BTreeSet<i32>,
     report: PackReport,
 }
 
 impl PackCheck<'_> {
     async fn run(&mut self) -> Result<(), StorageError> {
         let rows = entry_rows(&self.checker.pool, self.row.pack_id).await?;
+        self.shredded = self.shredded_rows(&rows).await?;
         let key_file = self.key_file().await?;
         let Some(meta) = self.checker.objects.head(&self.row.object_key).await? else {
             self.found(Problem::ObjectMissing);
@@ -80,9 +89,26 @@ impl PackCheck<'_> {
                 self.compare_rows(footer, &rows).await?;
                 self.list_footer(footer, key_file.as_ref(), &rows)
             }
-            None => list_rows(&rows),
+            None => self.list_rows(&rows),
         };
         self.scan(listed).await
+    }
+
+    async fn shredded_rows(&self, rows: &[EntryRow]) -> Result<BTreeSet<i32>, StorageError> {
+        let mut orders: BTreeMap<u64, Option<ShredLeaf>> = BTreeMap::new();
+        let mut shredded = BTreeSet::new();
+        for row in rows {
+            let Some(index) = row.shred_leaf else { continue };
+            if let std::collections::btree_map::Entry::Vacant(entry) = orders.entry(index) {
+                entry.insert(self.checker.ledger.shred_leaf(self.row.group.scope.as_str(), index).await?);
+            }
+            let order = orders.get(&index).and_then(Option::as_ref);
+            let pack = self.row.pack_id.as_bytes();
+            if order.is_some_and(|order| order.covers(pack, row.ordinal.unsigned_abs())) {
+                shredded.insert(row.ordinal);
+            }
+        }
+        Ok(shredded)
     }
 
     fn found(&mut self, problem: Problem) {
@@ -144,7 +170,7 @@ impl PackCheck<'_> {
         beyond.for_each(|row| self.found(Problem::RowWithoutBlob { blob: row.ordinal }));
         let ids: Vec<BlobId> = without_row.iter().map(|(_, id)| *id).collect();
         let group = &self.row.group;
-        let elsewhere = stat_blobs(&self.checker.pool, &group.scope, Some(group.class), &ids).await?;
+        let elsewhere = stat_blobs(&self.checker.pool, &group.scope, Some(group.class), &ids, None).await?;
         for ((blob, _), elsewhere) in without_row.into_iter().zip(elsewhere) {
             if elsewhere.is_none() {
                 self.found(Problem::RowMissing { blob });
@@ -169,7 +195,11 @@ impl PackCheck<'_> {
         for (ordinal, entry) in numbered(footer) {
             let row = by_ordinal.get(&ordinal);
             let wrapped = key_file.entries.get(ordinal as usize).copied().flatten();
-            if row.is_some_and(|row| (row.kek_version, row.wrapped) != (key_file.kek_version, wrapped)) {
+            // While a key is being destroyed it goes from the key file first.
+            let shredded = self.shredded.contains(&ordinal);
+            let differs =
+                row.is_some_and(|row| (row.kek_version, row.wrapped) != (key_file.kek_version, wrapped));
+            if differs && !shredded {
                 self.found(Problem::KeyDiffers { blob: ordinal });
             }
             let blob = Listed {
@@ -178,7 +208,9 @@ impl PackCheck<'_> {
                 length: entry.length,
                 kek_version: key_file.kek_version,
                 wrapped,
-                raw_length: row.map(|row| row.raw_length),
+                // What came out of a body that cannot be opened any more is not known after a rebuild.
+                raw_length: row.map(|row| row.raw_length).filter(|_| !shredded),
+                shredded,
             };
             listed.insert(ordinal, blob);
         }
@@ -225,7 +257,7 @@ impl PackCheck<'_> {
                 Some(wrapped) => {
                     by_version.entry(listed.kek_version).or_default().push((blob, listed, wrapped));
                 }
-                // Nothing shreds yet: a key that is not there was lost.
+                None if listed.shredded => {}
                 None => self.found(Problem::KeyLost { blob }),
             }
         }
@@ -248,24 +280,25 @@ impl PackCheck<'_> {
         }
         Ok(bodies)
     }
+
+    fn list_rows(&self, rows: &[EntryRow]) -> BTreeMap<i32, Listed> {
+        let listed = rows.iter().map(|row| {
+            let blob = Listed {
+                id: BlobId { kind: row.kind, digest: row.digest },
+                offset: row.offset,
+                length: row.length,
+                kek_version: row.kek_version,
+                wrapped: row.wrapped,
+                raw_length: Some(row.raw_length),
+                shredded: self.shredded.contains(&row.ordinal),
+            };
+            (row.ordinal, blob)
+        });
+        listed.collect()
+    }
 }
 
 /// The footer's entries with their ordinals, from 1.
 fn numbered(footer: &Footer) -> impl Iterator<Item = (i32, &FooterEntry)> {
     footer.entries().iter().enumerate().map(|(index, entry)| (index as i32 + 1, entry))
-}
-
-fn list_rows(rows: &[EntryRow]) -> BTreeMap<i32, Listed> {
-    let listed = rows.iter().map(|row| {
-        let blob = Listed {
-            id: BlobId { kind: row.kind, digest: row.digest },
-            offset: row.offset,
-            length: row.length,
-            kek_version: row.kek_version,
-            wrapped: row.wrapped,
-            raw_length: Some(row.raw_length),
-        };
-        (row.ordinal, blob)
-    });
-    listed.collect()
 }

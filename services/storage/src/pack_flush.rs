@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use openarchive_domain::{Clock, Erasure, RetentionClass, random};
+use openarchive_domain::{Clock, Erasure, RetentionClass, lock_until, random};
 use openarchive_envelope::key_file::KeyFile;
 use openarchive_objects::ObjectStore;
 use sqlx::PgPool;
@@ -14,9 +14,8 @@ use tokio::sync::{Notify, Semaphore};
 use crate::{
     StorageError,
     blob_id::Group,
-    catalogue::{NewPack, insert_pack},
+    catalogue::{KeyState, NewPack, insert_pack},
     key_custody::KeyCustody,
-    lock_date::lock_until,
     object_names::PackName,
     pack_object,
     sealing::SealedBlob,
@@ -63,7 +62,9 @@ impl PackFlush {
         let (kek_version, wrapped) = self.keys.wrap(&name.group.scope, &pack.deks).await?;
 
         let (content, _removed_when_dropped) = pack.content.into_content();
+        let bytes = pack.blobs.iter().map(|blob| blob.length).sum();
         let version = self.objects.create(&name.key(), content, Some(lock)).await?;
+        openarchive_telemetry::metrics::STORAGE_PACK_BYTES.add([], bytes);
         drop(memory);
 
         let key_file = KeyFile { kek_version, entries: wrapped.iter().copied().map(Some).collect() };
@@ -73,20 +74,21 @@ impl PackFlush {
         let new_pack = NewPack {
             name,
             version,
-            lock_until: Some(lock),
+            lock_until: lock,
+            extended_until: None,
             created_at: now,
             kek_version,
-            wrapped: wrapped.into_iter().skip(1).map(Some).collect(),
+            wrapped: wrapped.into_iter().skip(1).map(KeyState::Wrapped).collect(),
             blobs: pack.blobs.into_iter().enumerate().map(|(index, blob)| (index as i32 + 1, blob)).collect(),
         };
         let inserted = insert_pack(&self.pool, new_pack).await?;
         self.outbox_wake.notify_one();
-        if inserted.meets_shredded { Err(StorageError::Shredded) } else { Ok(inserted.catalogued) }
+        if inserted.meets_keyless { Err(StorageError::KeyMissing) } else { Ok(inserted.catalogued) }
     }
 }
 
 /// A key file that may have to be shredded before its class ends carries no lock.
-fn key_file_is_locked(class: RetentionClass) -> bool {
+pub(crate) fn key_file_is_locked(class: RetentionClass) -> bool {
     match class {
         RetentionClass::System => true,
         RetentionClass::Mail { erasure, .. } => erasure == Erasure::Forbidden,

@@ -1,20 +1,21 @@
 //! One PutBlobs call: blobs come one after the other, each is sealed while it comes and joins an open pack; at the
 //! end the call waits for the packs.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
-use openarchive_domain::{Digest, DigestHasher};
+use openarchive_domain::{Clock, Digest, DigestHasher, lock_until};
 use openarchive_envelope::SealError;
 use openarchive_proto::storage::v1::{PutBlobsResponse, put_blobs_request::Item};
 use openarchive_rpc::CHUNK_BYTES_MAX;
+use openarchive_telemetry::metrics;
 use sqlx::PgPool;
 use tonic::Status;
 
 use crate::{
     StorageError,
     blob_id::{BlobId, Group},
-    catalogue::stat_blobs,
+    catalogue::{KeepUntil, stat_blobs},
     large_upload::LargeUpload,
     open_packs::{Added, OpenPacks, Ticket},
     pack_flush::blocking,
@@ -36,6 +37,7 @@ pub(crate) struct PutCall {
     pool: PgPool,
     packs: OpenPacks,
     spool: Spool,
+    clock: Arc<dyn Clock>,
     receiving: Option<Receiving>,
     batch: Vec<(Group, RawBlob)>,
     batch_bytes: usize,
@@ -66,6 +68,8 @@ impl Received {
                 already_there += 1;
             }
         }
+        metrics::STORAGE_BLOBS.add(["stored"], stored.into());
+        metrics::STORAGE_BLOBS.add(["deduplicated"], already_there.into());
         Ok(PutBlobsResponse { stored, already_there })
     }
 }
@@ -89,11 +93,12 @@ enum Receiving {
 }
 
 impl PutCall {
-    pub(crate) fn new(pool: PgPool, packs: OpenPacks, spool: Spool) -> Self {
+    pub(crate) fn new(pool: PgPool, packs: OpenPacks, spool: Spool, clock: Arc<dyn Clock>) -> Self {
         Self {
             pool,
             packs,
             spool,
+            clock,
             receiving: None,
             batch: Vec::new(),
             batch_bytes: 0,
@@ -137,13 +142,19 @@ impl PutCall {
     async fn begin_large(&self, announced: Announced) -> Result<Receiving, StorageError> {
         let Announced { group, id, length } = &announced;
         let under_way = self.packs.under_way(group, *id);
-        let known = under_way.is_some()
-            || stat_blobs(&self.pool, &group.scope, Some(group.class), &[*id]).await? != [None];
+        let known = under_way.is_some() || self.there(group, &[*id]).await? != [None];
         if known {
             return Ok(Receiving::Known { announced, hasher: DigestHasher::default(), under_way });
         }
         let upload = LargeUpload::begin(&group.scope, *id, *length, &self.spool);
         Ok(Receiving::Large { group: announced.group, upload })
+    }
+
+    /// The raw length of each blob that need not be stored: it is there, and can be kept for as long as one that comes
+    /// now.
+    async fn there(&self, group: &Group, ids: &[BlobId]) -> Result<Vec<Option<u64>>, StorageError> {
+        let keep = KeepUntil::new(lock_until(group.class, self.clock.now())?);
+        stat_blobs(&self.pool, &group.scope, Some(group.class), ids, Some(keep)).await
     }
 
     async fn chunk(&mut self, chunk: Bytes) -> Result<(), Status> {
@@ -209,7 +220,7 @@ impl PutCall {
 
     async fn seal_group(&mut self, group: &Group, blobs: Vec<RawBlob>) -> Result<(), StorageError> {
         let ids: Vec<BlobId> = blobs.iter().map(|blob| blob.id).collect();
-        let there = stat_blobs(&self.pool, &group.scope, Some(group.class), &ids).await?;
+        let there = self.there(group, &ids).await?;
         let scope = group.scope.clone();
         let (known, sealed) = blocking(move || {
             let mut known = 0;

@@ -4,15 +4,18 @@
 //! body), and proves what is catalogued. Every pack gets an outbox row: the ledger answers the leaf that stands.
 //! A pack that an interrupted write left complete, but never catalogued, is adopted: its blobs are whole.
 
-use openarchive_domain::Timestamp;
+use std::collections::BTreeMap;
+
+use openarchive_domain::{Timestamp, lock_until};
 use openarchive_envelope::{WrappedKey, key_file::KeyFile};
 use openarchive_objects::{Meta, ObjectError, Version};
 
 use crate::{
     Finding, Problem, Progress, StorageError, StorageParts,
     blob_id::BlobId,
-    catalogue::{NewPack, insert_pack, known_packs},
+    catalogue::{KeyState, NewPack, insert_pack, known_packs},
     fsck::Pages,
+    ledger_check::OrderedShreds,
     object_names::{PACKS, PackName},
     pack_check::PackChecker,
     pack_object::Placed,
@@ -36,7 +39,7 @@ pub async fn rebuild(
     parts: &StorageParts,
     mut progress: impl FnMut(Progress) + Send,
 ) -> Result<RebuildReport, StorageError> {
-    let rebuild = Rebuild { parts, checker: parts.checker() };
+    let mut rebuild = Rebuild { parts, checker: parts.checker(), ordered: BTreeMap::new() };
     let mut report = RebuildReport::default();
     let mut done = Progress { packs: 0, packs_total: 0, bytes: 0 };
     let mut pages = Pages::new(&parts.objects, PACKS);
@@ -64,21 +67,28 @@ pub async fn rebuild(
 struct Rebuild<'a> {
     parts: &'a StorageParts,
     checker: PackChecker,
+    /// By tenant, read when its first pack comes.
+    ordered: BTreeMap<String, OrderedShreds>,
 }
 
 /// A pack that was read in full.
 struct ReadPack {
     placed: Vec<(i32, Placed)>,
-    wrapped: Vec<Option<WrappedKey>>,
+    wrapped: Vec<KeyState>,
     scan: Scan,
     problems: Vec<Problem>,
 }
 
 impl Rebuild<'_> {
     /// Answers the bytes that were read.
-    async fn pack(&self, name: PackName, report: &mut RebuildReport) -> Result<u64, StorageError> {
+    async fn pack(&mut self, name: PackName, report: &mut RebuildReport) -> Result<u64, StorageError> {
         let id = name.id;
         let Some(meta) = self.parts.objects.head(&name.key()).await? else { return Ok(0) };
+        let tenant = name.group.scope.as_str();
+        if !self.ordered.contains_key(tenant) {
+            let ordered = self.checker.ledger.ordered_shreds(tenant).await?;
+            self.ordered.insert(tenant.to_owned(), ordered);
+        }
         let (key_file, read) = match self.read(&name, meta).await? {
             Ok(read) => read,
             Err(problem) => {
@@ -87,8 +97,10 @@ impl Rebuild<'_> {
             }
         };
         report.findings.extend(read.problems.into_iter().map(|problem| Finding::of_pack(id, problem)));
+        let created_at = name.created_at().unwrap_or(Timestamp::from_millis(0));
+        let first_lock = lock_until(name.group.class, created_at)?;
         let pack = NewPack {
-            created_at: name.created_at().unwrap_or(Timestamp::from_millis(0)),
+            created_at,
             name,
             // What the local store calls a version; a store with versions of its own is asked for them.
             version: Version {
@@ -96,7 +108,8 @@ impl Rebuild<'_> {
                 sha256: read.scan.sha256,
                 length: read.scan.length,
             },
-            lock_until: meta.lock_until,
+            lock_until: first_lock,
+            extended_until: meta.lock_until.filter(|until| *until > first_lock),
             kek_version: key_file.kek_version,
             blobs: read.placed,
             wrapped: read.wrapped,
@@ -138,19 +151,29 @@ impl Rebuild<'_> {
         if keys != blobs + 1 {
             return Ok(Err(Problem::KeyFileCount { keys, blobs }));
         }
+        let ordered = self.ordered.get(scope.as_str());
+        let order_for = |blob: i32| Some(*ordered?.get(&(name.id, blob.unsigned_abs()))?);
         let mut problems = Vec::new();
         let mut bodies = Vec::new();
+        let (mut placed, mut wrapped) = (Vec::new(), Vec::new());
         for ((ordinal, entry), dek) in (1..).zip(footer.entries()).zip(deks) {
             let id = BlobId { kind: entry.kind, digest: entry.digest };
             match dek {
                 Some(dek) => {
                     bodies.push(Body { ordinal, id, offset: entry.offset, length: entry.length, dek });
                 }
-                None => problems.push(Problem::KeyLost { blob: ordinal }),
+                None => match order_for(ordinal) {
+                    Some(leaf) if key_file.entries[ordinal as usize].is_none() => {
+                        // How long it was stands inside a body that nobody can open any more.
+                        let (offset, length) = (entry.offset, entry.length);
+                        placed.push((ordinal, Placed { id, raw_length: 0, offset, length }));
+                        wrapped.push(KeyState::Shredded { leaf });
+                    }
+                    _ => problems.push(Problem::KeyLost { blob: ordinal }),
+                },
             }
         }
         let mut scan = scan(objects, &name.key(), scope, bodies).await?;
-        let (mut placed, mut wrapped) = (Vec::new(), Vec::new());
         for (blob, opened) in std::mem::take(&mut scan.bodies) {
             match opened {
                 Ok(raw_length) => {
@@ -158,7 +181,8 @@ impl Rebuild<'_> {
                     let id = BlobId { kind: entry.kind, digest: entry.digest };
                     placed
                         .push((blob, Placed { id, raw_length, offset: entry.offset, length: entry.length }));
-                    wrapped.push(key_file.entries[blob as usize]);
+                    // It was unwrapped, so it is there.
+                    wrapped.extend(key_file.entries[blob as usize].map(KeyState::Wrapped));
                 }
                 Err(error) => problems.push(Problem::Body { blob, error }),
             }

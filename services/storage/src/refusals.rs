@@ -10,6 +10,8 @@ use crate::StorageError;
 
 /// There is no such blob.
 pub const BLOB_ABSENT: &str = "BLOB_ABSENT";
+/// The blob was shredded: its key is destroyed, as a leaf of the ledger says.
+pub const BLOB_SHREDDED: &str = "BLOB_SHREDDED";
 /// The blob is catalogued, but it cannot be read back as it was stored.
 pub const BLOB_DAMAGED: &str = "BLOB_DAMAGED";
 /// The raw bytes do not have the digest they were sent under.
@@ -27,6 +29,11 @@ pub(crate) fn invalid(message: impl Into<String>) -> Status {
 
 pub(crate) fn absent() -> Status {
     refusal(Code::NotFound, BLOB_ABSENT, "there is no such blob")
+}
+
+pub(crate) fn shredded(leaf: u64) -> Status {
+    let message = format!("the blob was shredded, as leaf {leaf} of the evidence log says");
+    refusal(Code::NotFound, BLOB_SHREDDED, message)
 }
 
 /// Names the place, never the content.
@@ -54,7 +61,7 @@ impl From<&StorageError> for Status {
             | StorageError::Trust { .. }
             | StorageError::Spool(_)
             | StorageError::Stopping => refusal(Code::Unavailable, STORAGE_UNAVAILABLE, error.to_string()),
-            StorageError::Shredded => refusal(Code::FailedPrecondition, "BLOB_SHREDDED", error.to_string()),
+            StorageError::KeyMissing => refusal(Code::DataLoss, BLOB_DAMAGED, error.to_string()),
             StorageError::TrustAnswer(_)
             | StorageError::Seal(_)
             | StorageError::Pack(_)

@@ -1,17 +1,21 @@
 //! From gRPC messages to our words.
 
-use openarchive_domain::{Digest, RetentionClass};
+use openarchive_domain::{Digest, RetentionClass, Timestamp};
 use openarchive_envelope::{BlobKind, BlobScope};
-use openarchive_proto::storage::v1::{self as proto, BlobRef, PutBlobsHeader};
+use openarchive_proto::storage::v1::{self as proto, BlobRef, ClassedBlob, PutBlobsHeader};
 use tonic::Status;
 
 use crate::{
     blob_id::{BlobId, Group},
+    catalogue::KeepUntil,
     refusals::invalid,
 };
 
 /// Raw bytes of one blob, at most: a whole message (150 MiB) and to spare.
 pub const BLOB_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// Blobs that StatBlobs or ExtendLock answers for in one call, at most.
+pub const STAT_BLOBS_MAX: usize = 10_000;
 
 /// A blob that is announced.
 #[derive(Debug, Clone)]
@@ -52,6 +56,26 @@ pub(crate) fn class(class: &str) -> Result<RetentionClass, Status> {
 /// Empty: any class.
 pub(crate) fn class_or_any(text: &str) -> Result<Option<RetentionClass>, Status> {
     if text.is_empty() { Ok(None) } else { class(text).map(Some) }
+}
+
+pub(crate) fn keep_until(text: &str) -> Result<KeepUntil, Status> {
+    let until: Timestamp =
+        text.parse().map_err(|error: openarchive_domain::ParseError| invalid(error.to_string()))?;
+    Ok(KeepUntil::new(until))
+}
+
+pub(crate) fn blob_ids(blobs: &[BlobRef]) -> Result<Vec<BlobId>, Status> {
+    if blobs.len() > STAT_BLOBS_MAX {
+        return Err(invalid(format!("at most {STAT_BLOBS_MAX} blobs are looked up in one call")));
+    }
+    blobs.iter().map(|blob| blob_id(Some(blob))).collect()
+}
+
+pub(crate) fn classed_blobs(blobs: &[ClassedBlob]) -> Result<Vec<(RetentionClass, BlobId)>, Status> {
+    if blobs.len() > STAT_BLOBS_MAX {
+        return Err(invalid(format!("at most {STAT_BLOBS_MAX} blobs are looked up in one call")));
+    }
+    blobs.iter().map(|blob| Ok((class(&blob.class)?, blob_id(blob.blob.as_ref())?))).collect()
 }
 
 pub(crate) fn blob_id(blob: Option<&BlobRef>) -> Result<BlobId, Status> {

@@ -1,13 +1,17 @@
 //! The gRPC methods: parse, call, map.
 
+use std::sync::Arc;
+
+use openarchive_domain::Clock;
 use openarchive_envelope::BlobScope;
 use openarchive_objects::WormStatus;
 use openarchive_proto::storage::v1::{
-    BlobStat, GetBlobRequest, GetWormStatusRequest, GetWormStatusResponse, PutBlobsRequest, PutBlobsResponse,
-    StatBlobsRequest, StatBlobsResponse, VerifyPackRequest, VerifyPackResponse,
-    storage_service_server::StorageService,
+    BlobPlace, BlobStat, ExtendLockRequest, ExtendLockResponse, GetBlobRequest, GetWormStatusRequest,
+    GetWormStatusResponse, LocateBlobsRequest, LocateBlobsResponse, PutBlobsRequest, PutBlobsResponse,
+    ShredRequest, ShredResponse, StatBlobsRequest, StatBlobsResponse, VerifyPackRequest, VerifyPackResponse,
+    put_blobs_request::Item, storage_service_server::StorageService,
 };
-use openarchive_rpc::refusal;
+use openarchive_rpc::{PeerIdentity, refusal};
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
 use tonic::{Code, Request, Response, Status, Streaming, async_trait};
@@ -15,30 +19,32 @@ use uuid::Uuid;
 
 use crate::{
     StorageError,
-    blob_id::BlobId,
-    catalogue::{pack_row, stat_blobs},
+    callers::may_use,
+    catalogue::{locate, pack_row, stat_blobs},
     get_blob::{BlobReader, BlobStream},
     ledger_check::LedgerChecker,
+    lock_extension::LockExtender,
     open_packs::OpenPacks,
     pack_check::PackChecker,
     put_blobs::PutCall,
     refusals::invalid,
-    requests::{blob_id, class_or_any, scope},
+    requests::{blob_id, blob_ids, class, class_or_any, classed_blobs, keep_until, scope},
+    shred::Shredder,
     spool::Spool,
 };
-
-/// Blobs that StatBlobs answers for in one call, at most.
-pub const STAT_BLOBS_MAX: usize = 10_000;
 
 /// Serves `openarchive.storage.v1`; made by [`crate::Storage::server`].
 pub struct StorageServer {
     pub(crate) pool: PgPool,
     pub(crate) packs: OpenPacks,
     pub(crate) spool: Spool,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) puts: Semaphore,
     pub(crate) reader: BlobReader,
     pub(crate) checker: PackChecker,
     pub(crate) ledger: LedgerChecker,
+    pub(crate) locks: LockExtender,
+    pub(crate) shredder: Shredder,
     pub(crate) worm: WormStatus,
 }
 
@@ -50,10 +56,15 @@ impl StorageService for StorageServer {
         &self,
         request: Request<Streaming<PutBlobsRequest>>,
     ) -> Result<Response<PutBlobsResponse>, Status> {
+        let caller = PeerIdentity::of(&request);
         let mut requests = request.into_inner();
-        let mut call = PutCall::new(self.pool.clone(), self.packs.clone(), self.spool.clone());
+        let mut call =
+            PutCall::new(self.pool.clone(), self.packs.clone(), self.spool.clone(), self.clock.clone());
         let turn = self.puts.acquire().await.map_err(|_| StorageError::Stopping)?;
         while let Some(request) = requests.message().await? {
+            if let Some(Item::Header(header)) = &request.item {
+                may_use(&caller, header.blob.as_ref())?;
+            }
             call.item(request.item).await?;
         }
         let received = call.end().await?;
@@ -63,6 +74,7 @@ impl StorageService for StorageServer {
     }
 
     async fn get_blob(&self, request: Request<GetBlobRequest>) -> Result<Response<BlobStream>, Status> {
+        may_use(&PeerIdentity::of(&request), request.get_ref().blob.as_ref())?;
         let request = request.into_inner();
         let (scope, class) = (scope(&request.tenant)?, class_or_any(&request.class)?);
         let id = blob_id(request.blob.as_ref())?;
@@ -75,17 +87,47 @@ impl StorageService for StorageServer {
     ) -> Result<Response<StatBlobsResponse>, Status> {
         let request = request.into_inner();
         let (scope, class): (BlobScope, _) = (scope(&request.tenant)?, class_or_any(&request.class)?);
-        if request.blobs.len() > STAT_BLOBS_MAX {
-            return Err(invalid(format!("at most {STAT_BLOBS_MAX} blobs are looked up in one call")));
-        }
-        let ids: Vec<BlobId> =
-            request.blobs.iter().map(|blob| blob_id(Some(blob))).collect::<Result<_, _>>()?;
-        let lengths = stat_blobs(&self.pool, &scope, class, &ids).await?;
+        let ids = blob_ids(&request.blobs)?;
+        let asked = !request.keep_until.is_empty();
+        let keep = asked.then(|| keep_until(&request.keep_until)).transpose()?;
+        let lengths = stat_blobs(&self.pool, &scope, class, &ids, keep).await?;
         let blobs = lengths
             .into_iter()
             .map(|length| BlobStat { present: length.is_some(), length: length.unwrap_or(0) })
             .collect();
         Ok(Response::new(StatBlobsResponse { blobs }))
+    }
+
+    async fn extend_lock(
+        &self,
+        request: Request<ExtendLockRequest>,
+    ) -> Result<Response<ExtendLockResponse>, Status> {
+        let request = request.into_inner();
+        let (scope, class) = (scope(&request.tenant)?, class(&request.class)?);
+        let (ids, keep) = (blob_ids(&request.blobs)?, keep_until(&request.keep_until)?);
+        let locked = self.locks.extend(&scope, class, &ids, keep).await?;
+        Ok(Response::new(ExtendLockResponse { locked }))
+    }
+
+    async fn locate_blobs(
+        &self,
+        request: Request<LocateBlobsRequest>,
+    ) -> Result<Response<LocateBlobsResponse>, Status> {
+        let request = request.into_inner();
+        let scope = scope(&request.tenant)?;
+        let places = locate(&self.pool, &scope, &classed_blobs(&request.blobs)?).await?;
+        let places = places.into_iter().map(|place| BlobPlace {
+            pack_id: place.pack_id.to_string(),
+            ordinal: place.ordinal.unsigned_abs(),
+            key_locked_until: place.key_locked_until.map(|until| until.to_string()).unwrap_or_default(),
+        });
+        Ok(Response::new(LocateBlobsResponse { places: places.collect() }))
+    }
+
+    async fn shred(&self, request: Request<ShredRequest>) -> Result<Response<ShredResponse>, Status> {
+        let ShredRequest { tenant, leaf_index } = request.into_inner();
+        let keys = self.shredder.shred(&scope(&tenant)?, leaf_index).await?;
+        Ok(Response::new(ShredResponse { keys }))
     }
 
     async fn verify_pack(

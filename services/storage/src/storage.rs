@@ -3,25 +3,26 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use openarchive_domain::Clock;
 use openarchive_objects::ObjectStore;
 use openarchive_proto::storage::v1::storage_service_server::StorageServiceServer;
-use openarchive_rpc::RPC_MESSAGE_BYTES_MAX;
+use openarchive_rpc::{RPC_MESSAGE_BYTES_MAX, RpcChannel};
 use sqlx::PgPool;
 use tokio::{
     sync::{Mutex, Notify, Semaphore},
     task::JoinHandle,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic::transport::Channel;
 
 use crate::{
     StorageError,
     get_blob::BlobReader,
     key_custody::{KeyCustody, trust_client},
     ledger_check::LedgerChecker,
+    lock_extension::LockExtender,
     open_packs::OpenPacks,
     outbox::Outbox,
     pack_check::PackChecker,
     pack_flush::{PackFlush, blocking},
     service::StorageServer,
+    shred::Shredder,
     spool::Spool,
 };
 
@@ -40,16 +41,21 @@ pub struct StorageParts {
     /// Holds `keys/`: without a default lock, since key files of erasable classes are rewritten.
     pub key_objects: ObjectStore,
     /// To the trust service.
-    pub trust: Channel,
+    pub trust: RpcChannel,
 }
 
 impl StorageParts {
+    pub(crate) fn ledger(&self) -> LedgerChecker {
+        LedgerChecker { pool: self.pool.clone(), trust: trust_client(self.trust.clone()) }
+    }
+
     pub(crate) fn checker(&self) -> PackChecker {
         PackChecker {
             pool: self.pool.clone(),
             objects: self.objects.clone(),
             key_objects: self.key_objects.clone(),
             keys: KeyCustody::new(self.trust.clone()),
+            ledger: self.ledger(),
         }
     }
 }
@@ -90,7 +96,7 @@ impl Storage {
             key_objects: parts.key_objects.clone(),
             keys: keys.clone(),
             spool: spool.clone(),
-            clock,
+            clock: clock.clone(),
             outbox_wake: outbox_wake.clone(),
             at_once: PackFlush::turns(),
         };
@@ -98,10 +104,27 @@ impl Storage {
             pool: parts.pool.clone(),
             packs: OpenPacks::new(flush, linger),
             spool,
+            clock: clock.clone(),
             puts: Semaphore::new(PUTS_AT_ONCE_MAX),
-            reader: BlobReader { pool: parts.pool.clone(), objects: parts.objects.clone(), keys },
+            reader: BlobReader {
+                pool: parts.pool.clone(),
+                objects: parts.objects.clone(),
+                keys: keys.clone(),
+            },
             checker: parts.checker(),
-            ledger: LedgerChecker { pool: parts.pool.clone(), trust: trust_client(parts.trust.clone()) },
+            ledger: parts.ledger(),
+            shredder: Shredder {
+                pool: parts.pool.clone(),
+                key_objects: parts.key_objects.clone(),
+                keys,
+                ledger: parts.ledger(),
+                clock,
+            },
+            locks: LockExtender {
+                pool: parts.pool.clone(),
+                objects: parts.objects.clone(),
+                key_objects: parts.key_objects.clone(),
+            },
             worm: parts.objects.worm(),
         };
         let stop_outbox = CancellationToken::new();

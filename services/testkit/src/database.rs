@@ -22,9 +22,16 @@ impl TestDatabase {
         Self { server: Some(server), folder: Some(folder) }
     }
 
-    /// URL of the database `postgres` in the cluster. The schema is not there yet: `openarchive_schema::migrate`.
+    /// URL of the database `postgres` in the cluster, as its superuser: for migrations, and to look at what a service
+    /// did. The schema is not there yet: `openarchive_schema::migrate`.
     pub fn url(&self) -> String {
-        self.server.as_ref().map(|server| server.url("postgres")).unwrap_or_default()
+        self.url_as("postgres")
+    }
+
+    /// The same as the login role `role`, which a migration must have made. Services run as theirs in tests, too: a
+    /// superuser passes every grant and all row security.
+    pub fn url_as(&self, role: &str) -> String {
+        self.server.as_ref().map(|server| server.url_as(role, "postgres")).unwrap_or_default()
     }
 }
 

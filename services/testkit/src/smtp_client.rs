@@ -1,4 +1,4 @@
-//! A small blocking SMTP client for tests and the demo: persistent sessions, STARTTLS, exact bytes.
+//! A small blocking SMTP and LMTP client for tests and the demo: persistent sessions, STARTTLS, BDAT, exact bytes.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -51,23 +51,51 @@ pub struct Reply {
     pub lines: Vec<String>,
 }
 
-/// One SMTP session.
+/// One SMTP or LMTP session.
 pub struct SmtpClient {
     stream: BufReader<Stream>,
+    hello: &'static str,
+    /// What the server announced last: the lines of its answer to our hello.
+    announced: Vec<String>,
 }
 
 impl SmtpClient {
     /// Connects, reads the greeting, says EHLO.
     pub fn connect(address: &str) -> anyhow::Result<Self> {
+        Self::connect_with(address, "EHLO sender.example.org")
+    }
+
+    /// As [`Self::connect`], for LMTP (RFC 2033).
+    pub fn connect_lmtp(address: &str) -> anyhow::Result<Self> {
+        Self::connect_with(address, "LHLO sender.example.org")
+    }
+
+    fn connect_with(address: &str, hello: &'static str) -> anyhow::Result<Self> {
         let socket =
             address.to_socket_addrs()?.next().with_context(|| format!("{address} has no address"))?;
         let stream = TcpStream::connect(socket).with_context(|| format!("cannot connect to {address}"))?;
         stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
         stream.set_nodelay(true)?;
-        let mut client = Self { stream: BufReader::new(Stream::Plain(stream)) };
+        let stream = BufReader::new(Stream::Plain(stream));
+        let mut client = Self { stream, hello, announced: Vec::new() };
         client.expect_reply(220)?;
-        client.command("EHLO sender.example.org", 250)?;
+        client.say_hello()?;
         Ok(client)
+    }
+
+    fn say_hello(&mut self) -> anyhow::Result<()> {
+        let reply = self.raw(format!("{}\r\n", self.hello).as_bytes())?;
+        if reply.code != 250 {
+            bail!("expected 250, the server says {reply:?}");
+        }
+        self.announced = reply.lines;
+        Ok(())
+    }
+
+    /// Whether the server announced an extension (`CHUNKING`).
+    pub fn announces(&self, keyword: &str) -> bool {
+        let first = |line: &String| line.split(' ').next().is_some_and(|k| k.eq_ignore_ascii_case(keyword));
+        self.announced.iter().skip(1).any(first)
     }
 
     /// STARTTLS, with the server's certificate checked against `roots` (PEM) for the name `localhost`; then EHLO.
@@ -87,9 +115,9 @@ impl SmtpClient {
             .with_root_certificates(store)
             .with_no_client_auth();
         let connection = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost")?)?;
-        let stream = Stream::Tls(Box::new(StreamOwned::new(connection, tcp)));
-        let mut client = Self { stream: BufReader::new(stream) };
-        client.command("EHLO sender.example.org", 250)?;
+        let stream = BufReader::new(Stream::Tls(Box::new(StreamOwned::new(connection, tcp))));
+        let mut client = Self { stream, hello: self.hello, announced: Vec::new() };
+        client.say_hello()?;
         Ok(client)
     }
 
@@ -113,6 +141,37 @@ impl SmtpClient {
         self.stream.get_mut().write_all(&stuffed(message))?;
         self.stream.get_mut().flush()?;
         self.reply()
+    }
+
+    /// As [`Self::send`], over LMTP: a reply for each recipient that was taken.
+    pub fn send_lmtp(&mut self, from: &str, to: &[String], message: &[u8]) -> anyhow::Result<Vec<Reply>> {
+        let first = self.send(from, to, message)?;
+        let more = if first.code == 250 { to.len() - 1 } else { 0 };
+        std::iter::once(Ok(first)).chain((0..more).map(|_| self.reply())).collect()
+    }
+
+    /// Sends one mail by BDAT (RFC 3030) in chunks of at most `chunk_bytes`, all of it in one go, and answers the reply
+    /// to each command.
+    pub fn send_chunked(
+        &mut self,
+        from: &str,
+        to: &[String],
+        message: &[u8],
+        chunk_bytes: usize,
+    ) -> anyhow::Result<Vec<Reply>> {
+        let mut bytes = format!("MAIL FROM:<{from}>\r\n").into_bytes();
+        for recipient in to {
+            bytes.extend_from_slice(format!("RCPT TO:<{recipient}>\r\n").as_bytes());
+        }
+        let chunks: Vec<&[u8]> = message.chunks(chunk_bytes).collect();
+        for chunk in &chunks {
+            bytes.extend_from_slice(format!("BDAT {}\r\n", chunk.len()).as_bytes());
+            bytes.extend_from_slice(chunk);
+        }
+        bytes.extend_from_slice(b"BDAT 0 LAST\r\n");
+        self.stream.get_mut().write_all(&bytes)?;
+        self.stream.get_mut().flush()?;
+        (0..2 + to.len() + chunks.len()).map(|_| self.reply()).collect()
     }
 
     /// Sends a line as it is and answers the reply.

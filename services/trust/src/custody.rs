@@ -10,8 +10,11 @@ use openarchive_domain::random;
 use openarchive_envelope::{Kek, WRAPPED_KEY_BYTES, WrappedKey, WrappingKey};
 use openarchive_ledger::origin::TenantOrArchive;
 use openarchive_objects::{ObjectError, ObjectKey, ObjectStore};
+use openarchive_schema::{TenantScope, begin};
 use sqlx::PgPool;
 use tokio::sync::Mutex;
+
+use crate::log_rows::rows_of;
 
 /// The KEK version of this release: rotation comes later.
 pub const KEK_VERSION: u32 = 1;
@@ -128,8 +131,9 @@ pub(crate) fn open(
 }
 
 pub(crate) async fn read_rows(pool: &PgPool) -> Result<BTreeMap<KeyId, WrappedKey>, CustodyError> {
-    let rows =
-        sqlx::query!("select tenant, kek_version, protected from trust.wrapping_key").fetch_all(pool).await?;
+    let rows = sqlx::query!("select tenant, kek_version, protected from trust.wrapping_key")
+        .fetch_all(&mut *begin(pool, TenantScope::All).await?)
+        .await?;
     let mut keys = BTreeMap::new();
     for row in rows {
         let malformed = || CustodyError::Malformed { key: format!("{KEK_PREFIX}{}", row.tenant) };
@@ -185,6 +189,7 @@ pub(crate) async fn insert_row(
     protected: &WrappedKey,
 ) -> Result<(), CustodyError> {
     let (tenant, version) = (id.0.as_str(), id.1.cast_signed());
+    let mut tx = begin(pool, rows_of(&id.0)).await?;
     sqlx::query!(
         "insert into trust.wrapping_key (tenant, kek_version, protected) values ($1, $2, $3)
          on conflict do nothing",
@@ -192,15 +197,16 @@ pub(crate) async fn insert_row(
         version,
         &protected[..],
     )
-    .execute(pool)
+    .execute(&mut *tx)
     .await?;
     let row = sqlx::query!(
         "select protected from trust.wrapping_key where tenant = $1 and kek_version = $2",
         tenant,
         version,
     )
-    .fetch_one(pool)
+    .fetch_one(&mut *tx)
     .await?;
+    tx.commit().await?;
     if row.protected == protected[..] { Ok(()) } else { Err(differs(id)) }
 }
 

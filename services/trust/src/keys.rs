@@ -15,6 +15,7 @@ use openarchive_ledger::{
     origin::Origin,
 };
 use openarchive_objects::{ObjectError, ObjectStore};
+use openarchive_schema::{TenantScope, begin};
 use sha2::Sha256;
 use sqlx::PgPool;
 
@@ -114,7 +115,7 @@ async fn known_archive(pool: &PgPool, objects: &ObjectStore) -> Result<Option<&'
     let row = sqlx::query!(
         r#"select exists (select from trust.log) or exists (select from trust.wrapping_key) as "known!""#
     )
-    .fetch_one(pool)
+    .fetch_one(&mut *begin(pool, TenantScope::All).await?)
     .await?;
     if row.known {
         return Ok(Some("the database knows logs or wrapping keys"));

@@ -2,6 +2,7 @@
 //!
 //! - `sequencer`: the one writer; groups of leaves, each group one statement and one commit.
 //! - `publisher`: tiles, heads and signed checkpoints into the object store, from durable rows only.
+//! - `agents_ca`: agents' certificates.
 //! - `custody`: wrapping keys, protected by the archive's KEK.
 //! - [`rebuild`], [`fsck`]: the way back from the objects, and the proof that rows and objects agree.
 //!
@@ -10,6 +11,7 @@
 //! the two are lost with the database: their authors keep them in outboxes until a receipt covers them, and replay them
 //! under the same idempotency keys.
 
+mod agents_ca;
 mod custody;
 mod finding;
 mod frontier;
@@ -29,6 +31,9 @@ mod server;
 mod shared;
 mod trust;
 
+pub use agents_ca::{
+    AGENT_CERTIFICATE_DAYS_MAX, AgentsCa, AgentsCaError, CSR_BYTES_MAX, CsrError, RSA_BITS_MIN,
+};
 pub use custody::{CustodyError, KEK_VERSION};
 pub use finding::{Finding, FindingCode, Progress};
 pub use health::{Health, LogHealth, TrustHealth};
@@ -40,7 +45,7 @@ pub use server::{
     KEYS_PER_CALL_MAX, LEAF_BYTES_PER_CALL_MAX, LEAVES_PER_CALL_MAX, PROOFS_PER_CALL_MAX, TrustServer,
 };
 pub use shared::CLOCK_DIFFERENCE_MAX;
-pub use trust::{CheckpointIntervals, StartError, Trust, TrustConfig};
+pub use trust::{CheckpointIntervals, StartError, Trust, TrustConfig, policy_for};
 
 /// Epoch of a log that was never rolled over.
 pub const FIRST_LOG_EPOCH: u64 = 1;

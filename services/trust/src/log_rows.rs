@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use openarchive_domain::Timestamp;
 use openarchive_ledger::{
     Hash,
-    origin::{LogId, Origin},
+    origin::{LogId, Origin, TenantOrArchive},
     tree::{HashReader, NodeId},
 };
+use openarchive_schema::{TenantScope, Transaction, begin};
 use sqlx::PgPool;
 
 use crate::log_state::LogName;
@@ -44,6 +45,19 @@ impl LogRow {
     pub(crate) fn log(&self) -> &LogId {
         self.origin.log()
     }
+
+    /// A transaction that sees the log's owner's rows and no others. For reads: dropping it ends it.
+    pub(crate) async fn begin(&self, pool: &PgPool) -> Result<Transaction, sqlx::Error> {
+        begin(pool, rows_of(self.log().owner())).await
+    }
+}
+
+/// Whose rows an owner's logs and keys are.
+pub(crate) const fn rows_of(owner: &TenantOrArchive) -> TenantScope<'_> {
+    match owner {
+        TenantOrArchive::Archive => TenantScope::Archive,
+        TenantOrArchive::Tenant(tenant) => TenantScope::One(tenant),
+    }
 }
 
 /// A row of `trust.checkpoint`.
@@ -63,7 +77,7 @@ pub(crate) async fn current_log(pool: &PgPool, name: &LogName) -> Result<Option<
         name.owner().as_str(),
         name.stream(),
     )
-    .fetch_optional(pool)
+    .fetch_optional(&mut *begin(pool, rows_of(name.owner())).await?)
     .await?;
     let Some(row) = row else { return Ok(None) };
     log_row(row.log_id, &row.origin, row.verifier_key, row.next_index, row.last_time).map(Some)
@@ -75,7 +89,7 @@ pub(crate) async fn all_logs(pool: &PgPool) -> Result<Vec<LogRow>, RowsError> {
         "select log_id, origin, verifier_key, next_index, last_time from trust.log
          order by tenant, stream, epoch"
     )
-    .fetch_all(pool)
+    .fetch_all(&mut *begin(pool, TenantScope::All).await?)
     .await?;
     rows.into_iter()
         .map(|row| log_row(row.log_id, &row.origin, row.verifier_key, row.next_index, row.last_time))
@@ -91,7 +105,7 @@ pub(crate) async fn log_of_epoch(pool: &PgPool, log: &LogId) -> Result<Option<Lo
         log.stream(),
         log.epoch().cast_signed(),
     )
-    .fetch_optional(pool)
+    .fetch_optional(&mut *begin(pool, rows_of(log.owner())).await?)
     .await?;
     let Some(row) = row else { return Ok(None) };
     log_row(row.log_id, &row.origin, row.verifier_key, row.next_index, row.last_time).map(Some)
@@ -124,7 +138,7 @@ pub(crate) async fn latest_checkpoint(
          where log_id = $1 order by ordinal desc limit 1",
         log.log_id,
     )
-    .fetch_optional(pool)
+    .fetch_optional(&mut *log.begin(pool).await?)
     .await?;
     let Some(row) = row else { return Ok(None) };
     Ok(Some(CheckpointRow {
@@ -165,6 +179,7 @@ pub(crate) async fn nodes(
     let wanted: BTreeSet<NodeId> = wanted.into_iter().collect();
     let (leaves, inner): (Vec<NodeId>, Vec<NodeId>) = wanted.into_iter().partition(|node| node.level == 0);
     let mut hashes = BTreeMap::new();
+    let mut tx = log.begin(pool).await?;
     if !leaves.is_empty() {
         let indices: Vec<i64> = leaves.iter().map(|node| node.index.cast_signed()).collect();
         let rows = sqlx::query!(
@@ -172,7 +187,7 @@ pub(crate) async fn nodes(
             log.log_id,
             &indices,
         )
-        .fetch_all(pool)
+        .fetch_all(&mut *tx)
         .await?;
         for row in rows {
             let node = NodeId { level: 0, index: row.leaf_index.cast_unsigned() };
@@ -191,7 +206,7 @@ pub(crate) async fn nodes(
             &levels,
             &indices,
         )
-        .fetch_all(pool)
+        .fetch_all(&mut *tx)
         .await?;
         for row in rows {
             let node =

@@ -1,7 +1,9 @@
 //! The gRPC service: parse, call, map.
 
+mod agent_certificates;
 mod entries;
 mod refusals;
+mod streams;
 
 use std::sync::Arc;
 
@@ -125,6 +127,7 @@ impl TrustService for TrustServer {
         &self,
         request: Request<proto::AppendRequest>,
     ) -> Result<Response<proto::AppendResponse>, Status> {
+        streams::may_be_appended_to(&request, request.get_ref().log.as_ref())?;
         let request = request.into_inner();
         let name = log_name(request.log)?;
         at_most("entries", request.entries.len(), LEAVES_PER_CALL_MAX)?;
@@ -150,12 +153,14 @@ impl TrustService for TrustServer {
         &self,
         request: Request<proto::ListLeavesRequest>,
     ) -> Result<Response<proto::ListLeavesResponse>, Status> {
+        streams::may_be_read(&request, request.get_ref().log.as_ref())?;
         let request = request.into_inner();
         let limit = if request.limit == 0 { LEAVES_PER_CALL_MAX } else { request.limit as usize };
         at_most("leaves", limit, LEAVES_PER_CALL_MAX)?;
         let (_, row) = self.log(request.log).await?;
         let start = request.start.min(row.size);
         let end = start.saturating_add(limit as u64).min(row.size);
+        let mut tx = row.begin(&self.shared.pool).await.map_err(|error| refusals::database(&error))?;
         let mut rows = sqlx::query!(
             "select leaf_index, body from trust.leaf
              where log_id = $1 and leaf_index >= $2 and leaf_index < $3 order by leaf_index",
@@ -163,7 +168,7 @@ impl TrustService for TrustServer {
             start.cast_signed(),
             end.cast_signed(),
         )
-        .fetch(&self.shared.pool);
+        .fetch(&mut *tx);
         let (mut leaves, mut bytes) = (Vec::new(), 0);
         while let Some(found) = rows.try_next().await.map_err(|error| refusals::database(&error))? {
             bytes += found.body.len();
@@ -179,6 +184,7 @@ impl TrustService for TrustServer {
         &self,
         request: Request<proto::GetCheckpointRequest>,
     ) -> Result<Response<proto::GetCheckpointResponse>, Status> {
+        streams::may_be_read(&request, request.get_ref().log.as_ref())?;
         let (_, row) = self.log(request.into_inner().log).await?;
         let note = self.latest_checkpoint(&row).await?.note;
         let (origin, verifier_key) = (row.origin.to_string(), row.verifier_key);
@@ -189,6 +195,7 @@ impl TrustService for TrustServer {
         &self,
         request: Request<proto::GetInclusionProofsRequest>,
     ) -> Result<Response<proto::GetInclusionProofsResponse>, Status> {
+        streams::may_be_read(&request, request.get_ref().log.as_ref())?;
         let request = request.into_inner();
         at_most("indices", request.indices.len(), PROOFS_PER_CALL_MAX)?;
         let (name, row) = self.log(request.log).await?;
@@ -209,6 +216,7 @@ impl TrustService for TrustServer {
         &self,
         request: Request<proto::GetConsistencyProofRequest>,
     ) -> Result<Response<proto::GetConsistencyProofResponse>, Status> {
+        streams::may_be_read(&request, request.get_ref().log.as_ref())?;
         let request = request.into_inner();
         let (name, row) = self.log(request.log).await?;
         let published = self.latest_checkpoint(&row).await?.size;
@@ -254,6 +262,13 @@ impl TrustService for TrustServer {
         Ok(Response::new(proto::UnwrapKeysResponse { keys }))
     }
 
+    async fn issue_agent_certificate(
+        &self,
+        request: Request<proto::IssueAgentCertificateRequest>,
+    ) -> Result<Response<proto::IssueAgentCertificateResponse>, Status> {
+        agent_certificates::issue(&self.shared, request.into_inner()).await.map(Response::new)
+    }
+
     async fn get_trust_mode(
         &self,
         _request: Request<proto::GetTrustModeRequest>,
@@ -274,9 +289,9 @@ fn fixed<const N: usize, B: AsRef<[u8]>>(what: &str, keys: &[B]) -> Result<Vec<[
         .collect()
 }
 
-/// Key wrapping of a full pack takes tens of milliseconds: not where other calls wait.
+/// Key wrapping of a full pack takes tens of milliseconds, as a check of a long RSA key may: not where other calls wait.
 async fn off_the_event_loop<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Status> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| Status::internal("key wrapping broke off"))
+    tokio::task::spawn_blocking(work).await.map_err(|_| Status::internal("work with keys broke off"))
 }

@@ -10,7 +10,8 @@ use sqlx::PgPool;
 use tokio::sync::watch;
 
 use crate::{
-    custody::Custody, keys::Keys, log_state::LogStates, sequencer::Sequencing, trust::CheckpointIntervals,
+    agents_ca::AgentsCa, custody::Custody, keys::Keys, log_state::LogStates, sequencer::Sequencing,
+    trust::CheckpointIntervals,
 };
 
 /// Furthest that this machine's clock may be off the database's while leaves are stamped.
@@ -22,6 +23,8 @@ pub(crate) struct Shared {
     pub(crate) objects: ObjectStore,
     pub(crate) keys: Keys,
     pub(crate) custody: Custody,
+    /// `None`: agents' certificates are issued elsewhere.
+    pub(crate) agents_ca: Option<Arc<AgentsCa>>,
     pub(crate) domain: String,
     pub(crate) archive: String,
     pub(crate) intervals: CheckpointIntervals,

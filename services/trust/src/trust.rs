@@ -14,11 +14,13 @@ use openarchive_ledger::{
 use openarchive_objects::ObjectStore;
 use openarchive_proto::trust::v1::trust_service_server::TrustServiceServer;
 use openarchive_rpc::RPC_MESSAGE_BYTES_MAX;
+use openarchive_telemetry::metrics;
 use sqlx::PgPool;
 use tokio::{sync::mpsc, sync::watch, task::JoinHandle, time::timeout};
 
 use crate::{
     FIRST_LOG_EPOCH,
+    agents_ca::AgentsCa,
     custody::{Custody, CustodyError},
     health::TrustHealth,
     keys::Keys,
@@ -71,6 +73,8 @@ pub struct TrustConfig {
     pub pool: PgPool,
     pub objects: ObjectStore,
     pub keys: Keys,
+    /// Signs agents' certificates; `None`: they are issued elsewhere, and agents cannot enrol.
+    pub agents_ca: Option<AgentsCa>,
     /// First two parts of every origin: a lowercase DNS name, and a DNS label. They never change.
     pub domain: String,
     pub archive: String,
@@ -83,12 +87,13 @@ pub struct TrustConfig {
 }
 
 impl TrustConfig {
-    /// With the intervals of `dev`, 30 s for proofs, 60 s until audit counts as stalled, and the system's clock.
+    /// Without an agents' CA, with the intervals of `dev`, 30 s for proofs, 60 s until audit counts as stalled, and the system's clock.
     pub fn new(pool: PgPool, objects: ObjectStore, keys: Keys, domain: &str, archive: &str) -> Self {
         Self {
             pool,
             objects,
             keys,
+            agents_ca: None,
             domain: domain.to_owned(),
             archive: archive.to_owned(),
             intervals: CheckpointIntervals::DEV,
@@ -126,6 +131,19 @@ pub enum StartError {
     Database(#[from] sqlx::Error),
 }
 
+/// Measured when it is asked for: it grows while nothing happens.
+fn show_waiting_leaves(shared: &Arc<Shared>) {
+    let shared = Arc::downgrade(shared);
+    metrics::before_each_answer(move || {
+        let Some(shared) = shared.upgrade() else { return };
+        let now_seconds = shared.clock.now().as_millis() as f64 / 1000.0;
+        for log in shared.logs.all() {
+            let since = log.oldest_unpublished_age().map_or(0.0, |age| now_seconds - age.as_secs_f64());
+            metrics::PENDING_LEAF_TIME.set([&log.name.to_string()], since);
+        }
+    });
+}
+
 /// A running trust service.
 pub struct Trust {
     shared: Arc<Shared>,
@@ -147,6 +165,7 @@ impl Trust {
             objects: config.objects,
             keys: config.keys,
             custody,
+            agents_ca: config.agents_ca.map(Arc::new),
             domain: config.domain,
             archive: config.archive,
             intervals: config.intervals,
@@ -158,6 +177,7 @@ impl Trust {
             sequencing: watch::Sender::new(Sequencing::Starting),
             clock_difference_millis: AtomicI64::new(0),
         });
+        show_waiting_leaves(&shared);
         let (sequencer, sequencing) = Sequencer::start(shared.clone());
         let publishing = tokio::spawn(publisher::run(shared.clone(), announced));
         let mut state = shared.sequencing.subscribe();
@@ -181,12 +201,8 @@ impl Trust {
     /// What a verifier has to trust for a tenant's receipts and audit trail: the keys of its logs, whose names are
     /// their origins. `to_text` writes the C2SP tlog-policy file.
     pub fn policy_for(&self, tenant: &Tenant) -> Policy {
-        let owner = TenantOrArchive::Tenant(tenant.clone());
-        let key = |stream| {
-            let log = LogId::new(owner.clone(), stream, FIRST_LOG_EPOCH).expect("the stream is a DNS label");
-            self.shared.keys.verifier(&self.shared.origin(log))
-        };
-        Policy::of_logs(vec![key(LogId::EVIDENCE), key(LogId::AUDIT)])
+        policy_for(&self.shared.keys, &self.shared.domain, &self.shared.archive, tenant)
+            .expect("the names were checked at the start")
     }
 
     /// Ends both tasks: the group and the checkpoints that have begun are finished, further appends are refused, and
@@ -200,6 +216,16 @@ impl Trust {
             }
         }
     }
+}
+
+/// [`Trust::policy_for`] without a running service, from the archive's keys and name.
+pub fn policy_for(keys: &Keys, domain: &str, archive: &str, tenant: &Tenant) -> Result<Policy, ParseError> {
+    let owner = TenantOrArchive::Tenant(tenant.clone());
+    let key = |stream| {
+        let log = LogId::new(owner.clone(), stream, FIRST_LOG_EPOCH)?;
+        Ok::<_, ParseError>(keys.verifier(&Origin::new(domain, archive, log)?))
+    };
+    Ok(Policy::of_logs(vec![key(LogId::EVIDENCE)?, key(LogId::AUDIT)?]))
 }
 
 /// Every log that this archive can ever have must have an origin.

@@ -10,15 +10,17 @@ use openarchive_proto::{
         GetMessageRequest, OpenMessageRequest, Scope, catalogue_service_client::CatalogueServiceClient, scope,
     },
 };
-use openarchive_rpc::RPC_MESSAGE_BYTES_MAX;
-use tonic::transport::Channel;
-use tracing::debug;
+use openarchive_rpc::{RPC_MESSAGE_BYTES_MAX, RpcChannel};
+use openarchive_telemetry::{batch_span, job_span};
+use tracing::{Instrument as _, debug};
 
 use crate::{Job, Queue, WorkerConfig};
 
 /// The kind of the jobs that ingest writes beside each new message.
 pub(crate) const KIND: &str = "index";
 
+/// Why the catalogue does not give out a mail whose keys were destroyed.
+const SHREDDED: &str = "SHREDDED";
 /// Jobs claimed at once.
 const BATCH_JOBS_MAX: i64 = 200;
 /// Text in one call to the index, in bytes.
@@ -36,12 +38,17 @@ pub(crate) async fn run_batch(config: &WorkerConfig, queue: &Queue) -> anyhow::R
     }
     let ids: Vec<i64> = jobs.iter().map(|job| job.job_id).collect();
     let mut fetched = stream::iter(jobs)
-        .map(|job| async { (document(&config.catalogue, &job).await, job) })
+        .map(|job| async {
+            let span = job_span(KIND, job.traceparent.as_deref());
+            (document(&config.catalogue, &job).instrument(span).await, job)
+        })
         .buffer_unordered(FETCHES_MAX);
     let mut batch = Batch::default();
     while let Some((result, job)) = fetched.next().await {
         match result {
             Ok(document) => batch.push(job, document),
+            // It was shredded since: the index must not learn of it.
+            Err(error) if error.downcast_ref::<Shredded>().is_some() => queue.done(&[job.job_id]).await?,
             Err(error) => queue.failed(&job, &format!("{error:#}")).await?,
         }
         if batch.text_bytes >= BATCH_TEXT_BYTES_MAX {
@@ -76,7 +83,8 @@ async fn send(config: &WorkerConfig, queue: &Queue, batch: Batch) -> anyhow::Res
     let mut client =
         IndexServiceClient::new(config.index.clone()).max_encoding_message_size(RPC_MESSAGE_BYTES_MAX);
     let request = IndexMessagesRequest { documents: batch.documents };
-    let results = match client.index_messages(request).await {
+    let span = batch_span("index batch", batch.jobs.iter().map(|job| job.traceparent.as_deref()));
+    let results = match client.index_messages(request).instrument(span).await {
         Ok(response) => response.into_inner().results,
         Err(status) => {
             for job in &batch.jobs {
@@ -100,7 +108,7 @@ async fn send(config: &WorkerConfig, queue: &Queue, batch: Batch) -> anyhow::Res
 }
 
 /// Reads one message back from the archive and makes what the index takes.
-async fn document(catalogue: &Channel, job: &Job) -> anyhow::Result<Document> {
+async fn document(catalogue: &RpcChannel, job: &Job) -> anyhow::Result<Document> {
     let hex = job.payload.get("message").and_then(serde_json::Value::as_str);
     let message = hex
         .and_then(|hex| openarchive_domain::Digest::from_hex(hex).ok())
@@ -132,7 +140,12 @@ async fn document(catalogue: &Channel, job: &Job) -> anyhow::Result<Document> {
     }
     let mut bcc: Vec<Address> = bcc.into_iter().map(|(address, name)| Address { name, address }).collect();
     bcc.sort_by(|a, b| a.address.cmp(&b.address));
+    // What is not shown of many observations has recipients that cannot be found by.
+    let is_partial = known.observation_count > known.observations.len() as u64;
     Ok(Document {
+        length: known.message.as_ref().map_or(0, |message| message.length),
+        agents: known.agents,
+        observations: known.observation_count,
         tenant: job.tenant.clone(),
         message: digest.into(),
         from: addresses(text.from),
@@ -144,7 +157,7 @@ async fn document(catalogue: &Channel, job: &Job) -> anyhow::Result<Document> {
         attachments: text.attachments,
         message_id: text.message_id.unwrap_or_default(),
         date_millis: text.date.map_or(fallback, openarchive_domain::Timestamp::as_millis),
-        partly_indexed: text.partly_indexed,
+        partly_indexed: text.partly_indexed || is_partial,
     })
 }
 
@@ -152,6 +165,14 @@ fn addresses(found: Vec<MailAddress>) -> Vec<Address> {
     found.into_iter().map(|address| Address { name: address.name, address: address.address }).collect()
 }
 
+/// The mail is not there any more.
+#[derive(Debug, thiserror::Error)]
+#[error("it was shredded")]
+struct Shredded;
+
 fn refused(what: &str, status: &tonic::Status) -> anyhow::Error {
+    if openarchive_rpc::has_reason(status, SHREDDED) {
+        return Shredded.into();
+    }
     anyhow::anyhow!("{what} cannot be read: {} {}", status.code(), status.message())
 }

@@ -7,21 +7,23 @@ mod index_feed;
 mod queue;
 mod reindex;
 mod server;
+mod shred;
 
 use std::{sync::Arc, time::Duration};
 
 use openarchive_proto::worker::v1::worker_service_server::WorkerServiceServer;
+use openarchive_rpc::RpcChannel;
 pub use queue::{ATTEMPTS_MAX, Job, Queue};
 use sqlx::PgPool;
 use tokio::{sync::watch, task::JoinHandle};
-use tonic::transport::Channel;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
-/// What the worker needs. Channels lead to ingest's catalogue and to the index.
+/// What the worker needs. Channels lead to ingest's catalogue, to the index and to storage.
 pub struct WorkerConfig {
     pub pool: PgPool,
-    pub catalogue: Channel,
-    pub index: Channel,
+    pub catalogue: RpcChannel,
+    pub index: RpcChannel,
+    pub storage: RpcChannel,
     pub tenants: Vec<String>,
     /// Wait after the first failed attempt; doubles with each further one.
     pub retry_after: Duration,
@@ -33,16 +35,22 @@ pub struct Worker {
     config: Arc<WorkerConfig>,
     stop: watch::Sender<bool>,
     feed: JoinHandle<()>,
+    refill: JoinHandle<()>,
+    counting: JoinHandle<()>,
+    shreds: JoinHandle<()>,
 }
 
 impl Worker {
-    /// Starts the index feed. If the index is empty while the catalogue is not, every message is queued again.
+    /// Starts the index feed. Whenever the index turns out to be a new one, every message is queued again.
     pub fn start(config: WorkerConfig) -> Self {
         let config = Arc::new(config);
         let queue = Queue::new(config.pool.clone(), config.retry_after);
         let (stop, stopped) = watch::channel(false);
+        let refill = tokio::spawn(reindex::keep_filled(config.clone(), queue.clone(), stopped.clone()));
+        let shreds = tokio::spawn(shred::run(config.clone(), queue.clone(), stopped.clone()));
         let feed = tokio::spawn(run(config.clone(), queue.clone(), stopped));
-        Self { queue, config, stop, feed }
+        let counting = tokio::spawn(keep_counting(queue.clone()));
+        Self { queue, config, stop, feed, refill, counting, shreds }
     }
 
     pub fn server(
@@ -58,17 +66,31 @@ impl Worker {
         if let Err(error) = self.feed.await {
             error!(%error, "the index feed ends badly");
         }
+        if let Err(error) = self.shreds.await {
+            error!(%error, "shredding ends badly");
+        }
+        // Whatever it was doing begins again at the next start.
+        self.refill.abort();
+        self.counting.abort();
+    }
+}
+
+/// Time between two counts of the job table for the metrics.
+const COUNT_INTERVAL: Duration = Duration::from_secs(15);
+
+async fn keep_counting(queue: Queue) {
+    loop {
+        if let Err(error) = queue.show_counts().await {
+            warn!(%error, "the jobs cannot be counted");
+        }
+        tokio::time::sleep(COUNT_INTERVAL).await;
     }
 }
 
 /// Longest sleep between looks at the queue, in case a notification was missed.
-const POLL_INTERVAL: Duration = Duration::from_secs(1);
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 async fn run(config: Arc<WorkerConfig>, queue: Queue, mut stopped: watch::Receiver<bool>) {
-    if let Err(error) = reindex::refill_if_lost(&config, &queue).await {
-        // Not fatal: the feed goes on, and the next start looks again.
-        error!(%error, "cannot tell whether the index was lost");
-    }
     let mut wake = queue.listen().await;
     while !*stopped.borrow() {
         match index_feed::run_batch(&config, &queue).await {

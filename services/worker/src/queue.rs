@@ -1,5 +1,8 @@
 use std::time::Duration;
 
+use openarchive_domain::Tenant;
+use openarchive_schema::{TenantScope, Transaction, begin};
+use openarchive_telemetry::metrics;
 use sqlx::{PgPool, postgres::PgListener};
 use tracing::warn;
 use uuid::Uuid;
@@ -21,6 +24,8 @@ pub struct Job {
     pub tenant: String,
     pub payload: serde_json::Value,
     pub attempts: i32,
+    /// The trace of the request that made it (W3C Trace Context).
+    pub traceparent: Option<String>,
 }
 
 /// The table `jobs.job`.
@@ -40,8 +45,14 @@ impl Queue {
         &self.pool
     }
 
+    /// The queue serves every tenant: a worker takes what is due, whoever's it is.
+    async fn begin(&self) -> Result<Transaction, sqlx::Error> {
+        begin(&self.pool, TenantScope::All).await
+    }
+
     /// Claims up to `limit` due jobs of `kind`, among them jobs whose worker's lease ran out. Durable on return.
     pub async fn claim(&self, kind: &str, limit: i64) -> Result<Vec<Job>, sqlx::Error> {
+        let mut tx = self.begin().await?;
         let rows = sqlx::query!(
             r#"with due as (
                  select job_id from jobs.job
@@ -54,22 +65,30 @@ impl Queue {
                set state = 'running', attempts = attempts + 1, lease_owner = $3,
                    lease_until = now() + make_interval(secs => $4)
                from due where j.job_id = due.job_id
-               returning j.job_id, j.tenant, j.payload, j.attempts"#,
+               returning j.job_id, j.tenant, j.payload, j.attempts, j.traceparent"#,
             kind,
             limit,
             self.owner,
             LEASE_SECONDS
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *tx)
         .await?;
+        tx.commit().await?;
         Ok(rows
             .into_iter()
-            .map(|r| Job { job_id: r.job_id, tenant: r.tenant, payload: r.payload, attempts: r.attempts })
+            .map(|r| Job {
+                job_id: r.job_id,
+                tenant: r.tenant,
+                payload: r.payload,
+                attempts: r.attempts,
+                traceparent: r.traceparent,
+            })
             .collect())
     }
 
     /// Extends the lease of jobs still in hand.
     pub async fn heartbeat(&self, jobs: &[i64]) -> Result<(), sqlx::Error> {
+        let mut tx = self.begin().await?;
         sqlx::query!(
             "update jobs.job set lease_until = now() + make_interval(secs => $3)
              where job_id = any($1) and lease_owner = $2 and state = 'running'",
@@ -77,17 +96,18 @@ impl Queue {
             self.owner,
             LEASE_SECONDS
         )
-        .execute(&self.pool)
+        .execute(&mut *tx)
         .await?;
-        Ok(())
+        tx.commit().await
     }
 
     /// Done jobs leave the table: the catalogue and the index are their record.
     pub async fn done(&self, jobs: &[i64]) -> Result<(), sqlx::Error> {
+        let mut tx = self.begin().await?;
         sqlx::query!("delete from jobs.job where job_id = any($1) and lease_owner = $2", jobs, self.owner)
-            .execute(&self.pool)
+            .execute(&mut *tx)
             .await?;
-        Ok(())
+        tx.commit().await
     }
 
     /// Puts a job back with a wait that doubles each time, or among the dead letters after [`ATTEMPTS_MAX`].
@@ -96,6 +116,7 @@ impl Queue {
             return self.dead(job, error).await;
         }
         let doubled = self.retry_after.as_secs_f64() * f64::from(1 << (job.attempts - 1).clamp(0, 16));
+        let mut tx = self.begin().await?;
         sqlx::query!(
             "update jobs.job set state = 'ready', lease_owner = null, lease_until = null, last_error = $3,
                run_at = now() + make_interval(secs => $4)
@@ -105,41 +126,63 @@ impl Queue {
             cut(error),
             doubled.min(RETRY_SECONDS_MAX)
         )
-        .execute(&self.pool)
+        .execute(&mut *tx)
         .await?;
-        Ok(())
+        tx.commit().await
     }
 
     /// Sets a job aside: nothing runs it again until a person says so.
     pub async fn dead(&self, job: &Job, error: &str) -> Result<(), sqlx::Error> {
         warn!(job_id = job.job_id, attempts = job.attempts, "a job goes to the dead letters");
-        sqlx::query!(
+        let mut tx = self.begin().await?;
+        let kind = sqlx::query_scalar!(
             "update jobs.job set state = 'dead', lease_owner = null, lease_until = null, last_error = $3,
                finished_at = now()
-             where job_id = $1 and lease_owner = $2",
+             where job_id = $1 and lease_owner = $2 returning kind",
             job.job_id,
             self.owner,
             cut(error)
         )
-        .execute(&self.pool)
+        .fetch_optional(&mut *tx)
         .await?;
+        tx.commit().await?;
+        if let Some(kind) = kind {
+            metrics::DEAD_LETTERS.inc([&kind]);
+        }
+        Ok(())
+    }
+
+    /// Counts the jobs of every tenant by kind and state, for the metrics.
+    pub(crate) async fn show_counts(&self) -> Result<(), sqlx::Error> {
+        let mut tx = self.begin().await?;
+        let rows =
+            sqlx::query!(r#"select kind, state, count(*) as "jobs!" from jobs.job group by kind, state"#)
+                .fetch_all(&mut *tx)
+                .await?;
+        // What is counted no more is none.
+        metrics::JOBS.clear();
+        for row in rows {
+            metrics::JOBS.set([&row.kind, &row.state], row.jobs as f64);
+        }
         Ok(())
     }
 
     /// Makes a dead job ready. `false` when there is no such dead job.
-    pub async fn retry(&self, tenant: &str, job_id: i64) -> Result<bool, sqlx::Error> {
+    pub async fn retry(&self, tenant: &Tenant, job_id: i64) -> Result<bool, sqlx::Error> {
+        let mut tx = begin(&self.pool, TenantScope::One(tenant)).await?;
         let result = sqlx::query!(
             "update jobs.job set state = 'ready', attempts = 0, run_at = now(), finished_at = null
              where job_id = $1 and tenant = $2 and state = 'dead'",
             job_id,
-            tenant
+            tenant.as_str()
         )
-        .execute(&self.pool)
+        .execute(&mut *tx)
         .await?;
         let retried = result.rows_affected() == 1;
         if retried {
-            sqlx::query!("select pg_notify('job', '')").execute(&self.pool).await?;
+            sqlx::query!("select pg_notify('job', '')").execute(&mut *tx).await?;
         }
+        tx.commit().await?;
         Ok(retried)
     }
 

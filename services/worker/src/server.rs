@@ -1,10 +1,12 @@
 use std::sync::Arc;
 
+use openarchive_domain::Tenant;
 use openarchive_proto::worker::v1::{
     Job, ListJobsRequest, ListJobsResponse, ReindexRequest, ReindexResponse, RetryJobRequest,
     RetryJobResponse, worker_service_server::WorkerService,
 };
 use openarchive_rpc::refusal;
+use openarchive_schema::{TenantScope, begin};
 use tonic::{Code, Request, Response, Status};
 
 use crate::{Queue, WorkerConfig, reindex::reindex};
@@ -25,6 +27,10 @@ impl Server {
     }
 }
 
+fn tenant_of(name: &str) -> Result<Tenant, Status> {
+    name.parse().map_err(|_| refusal(Code::InvalidArgument, "TENANT", "tenant: the name of a tenant"))
+}
+
 fn unavailable(error: &sqlx::Error) -> Status {
     tracing::error!(%error, "the job table cannot be read");
     Status::unavailable("the job table cannot be reached: try again")
@@ -41,7 +47,10 @@ impl WorkerService for Server {
             let message = format!("no such job state; states are {}", STATES.join(", "));
             return Err(refusal(Code::InvalidArgument, "UNKNOWN_STATE", message));
         }
+        let tenant = tenant_of(&tenant)?;
         let limit = if limit == 0 { LIST_JOBS_DEFAULT } else { limit.min(LIST_JOBS_MAX) };
+        let tx = begin(self.queue.pool(), TenantScope::One(&tenant)).await;
+        let mut tx = tx.map_err(|e| unavailable(&e))?;
         let rows = sqlx::query!(
             r#"select job_id, kind, tenant, state, attempts, coalesce(last_error, '') as "last_error!",
                  to_char(run_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as "run_at!",
@@ -49,11 +58,11 @@ impl WorkerService for Server {
                from jobs.job
                where tenant = $1 and (state = $2 or ($2 = '' and state <> 'done'))
                order by job_id desc limit $3"#,
-            tenant,
+            tenant.as_str(),
             state,
             i64::from(limit)
         )
-        .fetch_all(self.queue.pool())
+        .fetch_all(&mut *tx)
         .await
         .map_err(|e| unavailable(&e))?;
         let counts = sqlx::query!(
@@ -61,9 +70,9 @@ impl WorkerService for Server {
                  count(*) filter (where state = 'running') as "running!",
                  count(*) filter (where state = 'dead') as "dead!"
                from jobs.job where tenant = $1"#,
-            tenant
+            tenant.as_str()
         )
-        .fetch_one(self.queue.pool())
+        .fetch_one(&mut *tx)
         .await
         .map_err(|e| unavailable(&e))?;
         let jobs = rows
@@ -92,12 +101,12 @@ impl WorkerService for Server {
         request: Request<RetryJobRequest>,
     ) -> Result<Response<RetryJobResponse>, Status> {
         let RetryJobRequest { tenant, job_id } = request.into_inner();
-        let retried = self.queue.retry(&tenant, job_id).await.map_err(|e| unavailable(&e))?;
+        let retried = self.queue.retry(&tenant_of(&tenant)?, job_id).await.map_err(|e| unavailable(&e))?;
         Ok(Response::new(RetryJobResponse { retried }))
     }
 
     async fn reindex(&self, request: Request<ReindexRequest>) -> Result<Response<ReindexResponse>, Status> {
-        let tenant = request.into_inner().tenant;
+        let tenant = tenant_of(&request.into_inner().tenant)?;
         let jobs = reindex(&self.config, &self.queue, &tenant).await.map_err(|error| {
             tracing::error!(%error, "messages cannot be queued for the index");
             Status::unavailable("the messages cannot be queued now: try again")

@@ -3,14 +3,17 @@
 
 use std::time::Duration;
 
+use openarchive_schema::DatabaseRole;
 use openarchive_testkit::database::TestDatabase;
 use openarchive_worker::{ATTEMPTS_MAX, Queue};
 use sqlx::PgPool;
 
+/// The superuser's pool, and a queue of the worker's own.
 async fn queue(database: &TestDatabase) -> (PgPool, Queue) {
     let pool = PgPool::connect(&database.url()).await.unwrap();
     openarchive_schema::migrate(&pool).await.unwrap();
-    (pool.clone(), Queue::new(pool, Duration::ZERO))
+    let worker = PgPool::connect(&database.url_as(DatabaseRole::Worker.as_str())).await.unwrap();
+    (pool, Queue::new(worker, Duration::ZERO))
 }
 
 async fn insert(pool: &PgPool, key: &str) {
@@ -45,8 +48,8 @@ async fn a_job_is_claimed_once_fails_with_waits_dies_and_is_cured_by_a_person() 
     assert_eq!((row.state.as_str(), row.last_error.as_deref()), ("dead", Some("it does not work")));
 
     let job_id = job.unwrap().job_id;
-    assert!(!queue.retry("other-tenant", job_id).await.unwrap());
-    assert!(queue.retry("acme", job_id).await.unwrap());
+    assert!(!queue.retry(&"other-tenant".parse().unwrap(), job_id).await.unwrap());
+    assert!(queue.retry(&"acme".parse().unwrap(), job_id).await.unwrap());
     let again = queue.claim("index", 10).await.unwrap();
     assert_eq!(again[0].attempts, 1);
     queue.done(&[job_id]).await.unwrap();

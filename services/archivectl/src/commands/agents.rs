@@ -1,13 +1,45 @@
+use serde_json::json;
+
 use crate::{
-    answers::{self, Agent, Agents},
+    answers::{self, Agent, Agents, Enrolment, Revocation},
     api::Api,
-    arguments::ListArguments,
+    arguments::{AgentsArguments, AgentsCommand, EnrolArguments, ListArguments, RevokeArguments},
     failure::Failure,
     output,
     table::table,
 };
 
-pub(crate) fn run(api: &Api, arguments: ListArguments) -> Result<(), Failure> {
+pub(crate) fn run(api: &Api, arguments: &AgentsArguments) -> Result<(), Failure> {
+    match &arguments.command {
+        None => list(api, arguments.list),
+        Some(AgentsCommand::List(arguments)) => list(api, *arguments),
+        Some(AgentsCommand::Enrol(arguments)) => enrol(api, arguments),
+        Some(AgentsCommand::Revoke(arguments)) => revoke(api, arguments),
+    }
+}
+
+fn enrol(api: &Api, arguments: &EnrolArguments) -> Result<(), Failure> {
+    let path = format!("/api/v1/agents/{}/enrolments", arguments.name);
+    let answer = api.post(&path, &json!({ "hours": arguments.hours }))?;
+    let made: Enrolment = answers::read(&answer)?;
+    output::remark(&format!(
+        "agent {} may enrol once until {}: this token is not shown again; write it to a file on the agent's machine, \
+         run `openarchive-edge enrol --config agent.yaml --token-file FILE`, and remove the file",
+        made.agent, made.expires_at
+    ));
+    output::answer(&answer, arguments.list.format, || Ok(format!("{}\n", made.token)))
+}
+
+fn revoke(api: &Api, arguments: &RevokeArguments) -> Result<(), Failure> {
+    let path = format!("/api/v1/agents/{}/revocation", arguments.name);
+    let answer = api.post(&path, &json!({ "reason": arguments.reason }))?;
+    let done: Revocation = answers::read(&answer)?;
+    output::answer(&answer, arguments.list.format, || {
+        Ok(format!("agent {} is revoked since {}\n", done.agent, done.revoked_at))
+    })
+}
+
+fn list(api: &Api, arguments: ListArguments) -> Result<(), Failure> {
     let answer = api.get("/api/v1/agents/", &[])?;
     let found: Agents = answers::read(&answer)?;
     output::answer(&answer, arguments.format, || Ok(rows(&found.agents)))
@@ -30,8 +62,6 @@ fn rows(agents: &[Agent]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

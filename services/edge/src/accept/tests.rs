@@ -1,13 +1,15 @@
+mod journal;
+
 use std::io;
 
 use openarchive_domain::{Digest, FixedClock, Timestamp};
 use openarchive_mail::PartEncoder;
-use openarchive_mail::{Base64Recipe, LineEnd, Recipe};
+use openarchive_mail::{Base64Recipe, LineEnd, Recipe, journal::Unfit};
 use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    buffer::{BufferOptions, Buffered, MessageId},
+    buffer::{BufferOptions, Buffered, MessageId, State},
     content::Content,
 };
 
@@ -65,7 +67,7 @@ fn arrival(acceptor: &Acceptor, message: &[u8], mode: Mode, rcpt: &[&str]) -> Ar
 
 async fn accept_one(acceptor: &Acceptor, message: &[u8]) -> Buffered {
     let arrival = arrival(acceptor, message, Mode::Journal(JournalMode::Plain), &["r@example.com"]);
-    let seat = acceptor.accept(arrival).await.unwrap();
+    let Kept { seat, journaled: 0 } = acceptor.accept(arrival).await.unwrap() else { panic!("one mail") };
     let all = acceptor.buffer().pending(MessageId::START, 1000).await.unwrap();
     all.into_iter().find(|m| m.seat == seat).unwrap()
 }
@@ -149,14 +151,14 @@ async fn a_mail_can_be_kept_whole_afterwards() {
 async fn recipients_are_unwrapped_by_the_peers_mode_and_what_does_not_fit_is_quarantined() {
     let (_folder, acceptor) = new_acceptor();
     let check = async |mode, rcpt: &[&str], to: &[&str], state: State, mode_name: &str| {
-        let seat = acceptor.accept(arrival(&acceptor, b"x\r\n", mode, rcpt)).await.unwrap();
+        let seat = acceptor.accept(arrival(&acceptor, b"x\r\n", mode, rcpt)).await.unwrap().seat;
         let all = acceptor.buffer().pending(MessageId::START, 100).await.unwrap();
         let kept = all.into_iter().find(|m| m.seat == seat).unwrap();
         assert_eq!((kept.envelope.to, kept.state), (to.iter().map(|t| (*t).to_owned()).collect(), state));
         assert_eq!(kept.envelope.mode, mode_name);
     };
     let wrapped = ["jrn+bcc=example.com@journal.test", "jrn+to=example.com@journal.test"];
-    let quarantined = || State::Quarantined { reason: REASON_NOT_THIS_MODE.to_owned() };
+    let quarantined = || State::Quarantined { reason: Unfit::Recipients.reason().to_owned() };
     let jrn_plus = Mode::Journal(JournalMode::JrnPlus);
     check(jrn_plus, &wrapped, &["bcc@example.com", "to@example.com"], State::Stored, "jrn-plus").await;
     check(Mode::Journal(JournalMode::Plain), &wrapped, &wrapped, State::Stored, "plain").await;

@@ -9,11 +9,13 @@ use std::{
 
 use openarchive_domain::Clock;
 use openarchive_ledger::policy::Policy;
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     buffer::Buffer,
     config::CoreConfig,
+    enrol::{Renewal, RenewalPace},
     sync::{
         ConnectError, CoreAddress, LogTrust, PolicyUnfit, SyncMonitor, SyncOptions, SyncStats, SyncWorker,
     },
@@ -37,7 +39,7 @@ pub enum SyncStartError {
     PolicyUnfit { source: PolicyUnfit },
 }
 
-/// Starts sync and the writer of its figures; both end when `stopping` is cancelled.
+/// Starts sync, the renewal of the certificate, and the writer of figures; all end when `stopping` is cancelled.
 pub(super) fn start(
     core: &CoreConfig,
     data_dir: &Path,
@@ -46,20 +48,19 @@ pub(super) fn start(
     tasks: &TaskTracker,
     stopping: &CancellationToken,
 ) -> Result<(), SyncStartError> {
-    let address = CoreAddress {
-        url: core.address.clone(),
-        ca: core.ca.clone(),
-        certificate: core.certificate.clone(),
-        key: core.key.clone(),
-        server_name: None,
-    };
+    let address = CoreAddress::of(core);
     let path = core.log_policy.clone();
     let text = fs::read(&path).map_err(|source| SyncStartError::PolicyRead { path: path.clone(), source })?;
     let policy = Policy::parse(&text)
         .map_err(|error| SyncStartError::PolicySyntax { path: path.clone(), detail: error.to_string() })?;
     let trust = LogTrust::from_policy(address.agent()?, &policy)
         .map_err(|source| SyncStartError::PolicyUnfit { source })?;
-    let worker = SyncWorker::new(buffer, address.connect()?, trust, clock, SyncOptions::default());
+    let channel = watch::Sender::new(address.connect()?);
+    let first = channel.borrow().clone();
+    let worker = SyncWorker::new(buffer.clone(), first, trust, clock.clone(), SyncOptions::default())
+        .following(channel.subscribe());
+    let renewal = Renewal { address, buffer, clock, channel, pace: RenewalPace::default() };
+    tasks.spawn(renewal.run(stopping.clone()));
     tasks.spawn(write_figures(worker.monitor(), data_dir.join(SYNC_FILE), stopping.clone()));
     tasks.spawn(worker.run(stopping.clone()));
     Ok(())

@@ -28,11 +28,11 @@ impl fmt::Display for MessageId {
 pub struct Envelope {
     /// "" is the null sender.
     pub from: String,
-    /// The mail's own recipients in RCPT order (for quarantined mail: RCPT as it came).
+    /// The mail's own recipients, in the order in which the peer named them (for quarantined mail: RCPT as it came).
     pub to: Vec<String>,
     /// The peer's IP address, or `import`.
     pub peer: String,
-    /// `plain`, `jrn-plus` or `import`.
+    /// A journal mode or `import`.
     pub mode: String,
 }
 
@@ -63,7 +63,7 @@ pub struct NewMessage {
     pub envelope: Envelope,
     pub occurred_at: Timestamp,
     pub state: State,
-    /// Names of the splitter's flags.
+    /// Names of the splitter's flags, and what the mail is to its journal.
     pub flags: Vec<String>,
     /// What of an import is done once this mail is kept.
     pub progress: Option<Progress>,

@@ -14,26 +14,48 @@ impl Buffer {
     /// Its `seq` is given out in the same transaction: the numbers of an epoch have no gaps.
     /// Refuses with [`BufferError::Full`] at the high-water mark, having changed nothing.
     pub async fn store(&self, message: NewMessage) -> Result<Seat, BufferError> {
+        self.store_all(vec![message]).await
+    }
+
+    /// As [`Buffer::store`], for what came together: all of them durable, or none. Their numbers follow each other;
+    /// answers the first one's seat. There must be at least one.
+    pub async fn store_all(&self, messages: Vec<NewMessage>) -> Result<Seat, BufferError> {
+        assert!(!messages.is_empty(), "there is something to store");
         let (instance, high_water) = (self.0.instance, self.0.high_water_bytes);
-        let bytes = message.skeleton.content.length()
-            + message.parts.iter().map(|part| part.content.length()).sum::<u64>();
-        let seat =
-            self.write(bytes, move |connection| insert(connection, instance, high_water, &message)).await?;
+        let bytes_of = |message: &NewMessage| {
+            message.skeleton.content.length()
+                + message.parts.iter().map(|part| part.content.length()).sum::<u64>()
+        };
+        let bytes = messages.iter().map(bytes_of).sum();
+        let seat = self
+            .write(bytes, move |connection| insert_all(connection, instance, high_water, &messages))
+            .await?;
         self.0.counters.wake();
         Ok(seat)
     }
 }
 
-fn insert(
+fn insert_all(
     connection: &Connection,
     instance: [u8; 16],
     high_water: u64,
-    message: &NewMessage,
+    messages: &[NewMessage],
 ) -> Result<Seat, BufferError> {
+    // Before anything is changed: who is refused here does not undo the group.
     let bytes = buffered_bytes(connection)?;
     if bytes >= high_water {
         return Err(BufferError::Full { bytes, high_water });
     }
+    let mut first = None;
+    for message in messages {
+        let (epoch, seq) = insert(connection, message)?;
+        first.get_or_insert(Seat { instance, agent_epoch: epoch as u64, seq: seq as u64 });
+    }
+    first.ok_or(BufferError::Stopped)
+}
+
+/// Answers epoch and number.
+fn insert(connection: &Connection, message: &NewMessage) -> Result<(i64, i64), BufferError> {
     let (skeleton, mut added) = blob::refer(connection, &message.skeleton)?;
     let mut parts = Vec::with_capacity(message.parts.len());
     for part in &message.parts {
@@ -47,7 +69,7 @@ fn insert(
     if let Some(progress) = &message.progress {
         import_progress::set(connection, progress)?;
     }
-    Ok(Seat { instance, agent_epoch: epoch as u64, seq: seq as u64 })
+    Ok((epoch, seq))
 }
 
 fn take_number(connection: &Connection, added: u64) -> Result<(MessageId, i64, i64), BufferError> {

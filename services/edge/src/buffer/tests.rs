@@ -60,6 +60,31 @@ async fn seqs(buffer: &Buffer) -> Vec<u64> {
 }
 
 #[tokio::test]
+async fn what_came_together_is_kept_together_or_not_at_all() {
+    let (folder, buffer) = new_buffer(ROOMY);
+    let shared: &[u8] = b"a part of both";
+    let first =
+        buffer.store_all(vec![mail("a", &[shared]), mail("b", &[shared]), mail("c", &[])]).await.unwrap();
+    assert_eq!((first.seq, seqs(&buffer).await), (1, vec![1, 2, 3]));
+    let before = buffer.stats().await.unwrap();
+
+    // A spool file that has lost its bytes fails the third when the first two are written.
+    let file = std::sync::Arc::new(std::fs::File::create_new(folder.path().join("short")).unwrap());
+    let lost = Content::File { file, offset: 0, length: 10 };
+    let part = NewBlob { digest: Digest::of(b"lost"), content: lost };
+    let broken = NewMessage { parts: vec![part], ..mail("f", &[]) };
+    assert!(buffer.store_all(vec![mail("d", &[b"new part"]), mail("e", &[]), broken]).await.is_err());
+    assert_eq!(buffer.stats().await.unwrap(), before, "nothing of it is there");
+    assert_eq!(buffer.store(mail("g", &[])).await.unwrap().seq, 4, "and no number is lost");
+
+    let (_folder, full) = new_buffer(1);
+    full.store(mail("a", &[])).await.unwrap();
+    let refused = full.store_all(vec![mail("b", &[]), mail("c", &[])]).await;
+    assert!(matches!(refused, Err(BufferError::Full { .. })), "{refused:?}");
+    assert_eq!(seqs(&full).await, [1]);
+}
+
+#[tokio::test]
 async fn what_was_stored_is_listed_in_order_with_all_that_an_offer_says() {
     let (folder, buffer) = new_buffer(ROOMY);
     let seat = buffer.store(mail("a", &[b"part one", b"part two"])).await.unwrap();

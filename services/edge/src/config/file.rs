@@ -11,6 +11,7 @@ use super::size::Size;
 pub(super) struct File {
     pub(super) data_dir: PathBuf,
     pub(super) hostname: Option<String>,
+    pub(super) admin: Option<String>,
     pub(super) core: Option<Core>,
     pub(super) listeners: Vec<Listener>,
     #[serde(default)]
@@ -35,6 +36,7 @@ pub(super) struct Listener {
     pub(super) name: String,
     pub(super) address: Option<String>,
     pub(super) port: u16,
+    pub(super) protocol: Option<String>,
     #[serde(rename = "startTLS", default)]
     pub(super) start_tls: StartTls,
     pub(super) peers: Vec<Peer>,
@@ -54,6 +56,16 @@ pub(super) struct StartTls {
 pub(super) struct Peer {
     pub(super) cidrs: Vec<String>,
     pub(super) journal_mode: String,
+    #[serde(default)]
+    pub(super) limits: PeerLimits,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct PeerLimits {
+    pub(super) connections: Option<usize>,
+    pub(super) connections_per_minute: Option<u32>,
+    pub(super) mails_per_minute: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]

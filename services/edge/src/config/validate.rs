@@ -12,7 +12,13 @@ use ipnet::IpNet;
 use openarchive_mail::limits::MESSAGE_BYTES_MAX;
 
 use super::{CertificateSource, Config, CoreConfig, HIGH_WATER_BYTES, Limits, ListenerConfig, file};
-use crate::smtp::{Peer, session::StartTls};
+use crate::smtp::{
+    Peer, PeerLimits, RATE_PER_MINUTE_MAX,
+    session::{Protocol, StartTls},
+};
+
+/// RFC 2033 section 5: LMTP must not be spoken on SMTP's own port.
+const SMTP_PORT: u16 = 25;
 
 pub(super) struct Invalid {
     pub(super) key: String,
@@ -29,7 +35,7 @@ fn invalid<T>(
 }
 
 pub(super) fn validate(file: file::File, folder: &Path) -> Result<Config, Invalid> {
-    let file::File { data_dir, hostname, core, listeners, buffer, limits } = file;
+    let file::File { data_dir, hostname, admin, core, listeners, buffer, limits } = file;
     if listeners.is_empty() {
         return invalid("listeners", "there is none", "give at least one, so that mail can come in");
     }
@@ -60,6 +66,13 @@ pub(super) fn validate(file: file::File, folder: &Path) -> Result<Config, Invali
         listeners,
         high_water_bytes,
         limits: checked_limits(&limits)?,
+        admin: admin.map(|text| admin_address(&text)).transpose()?,
+    })
+}
+
+fn admin_address(text: &str) -> Result<SocketAddr, Invalid> {
+    text.parse().or_else(|_| {
+        invalid("admin", format!("{text:?} is no address with a port"), "write one such as 127.0.0.1:9464")
     })
 }
 
@@ -82,7 +95,10 @@ fn core_config(core: file::Core, folder: &Path) -> Result<CoreConfig, Invalid> {
 
 fn listener(listener: file::Listener, index: usize, folder: &Path) -> Result<ListenerConfig, Invalid> {
     let key = |field: &str| format!("listeners[{index}].{field}");
-    let file::Listener { name, address, port, start_tls, peers } = listener;
+    let file::Listener { name, address, port, protocol, start_tls, peers } = listener;
+    if name.trim().is_empty() {
+        return invalid(key("name"), "it is empty", "write one such as journal; logs and status name it");
+    }
     let ip = match address {
         None => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         Some(text) => match text.parse() {
@@ -95,6 +111,20 @@ fn listener(listener: file::Listener, index: usize, folder: &Path) -> Result<Lis
                 );
             }
         },
+    };
+    let protocol = match protocol.as_deref() {
+        None | Some("smtp") => Protocol::Smtp,
+        Some("lmtp") if port == SMTP_PORT => {
+            return invalid(
+                key("port"),
+                "25 is for SMTP, not for LMTP (RFC 2033)",
+                "write another such as 2424",
+            );
+        }
+        Some("lmtp") => Protocol::Lmtp,
+        Some(text) => {
+            return invalid(key("protocol"), format!("{text:?} is no protocol"), "write smtp or lmtp");
+        }
     };
     let certificate = match (start_tls.certificate, start_tls.key) {
         (Some(certificate), Some(key)) => {
@@ -112,13 +142,15 @@ fn listener(listener: file::Listener, index: usize, folder: &Path) -> Result<Lis
         .map(|(place, one)| peer(&one, &key(&format!("peers[{place}]"))))
         .collect::<Result<_, _>>()?;
     let start_tls = if start_tls.required { StartTls::Required } else { StartTls::Offered };
-    Ok(ListenerConfig { name, address: SocketAddr::new(ip, port), start_tls, certificate, peers })
+    let address = SocketAddr::new(ip, port);
+    Ok(ListenerConfig { name, address, protocol, start_tls, certificate, peers })
 }
 
 fn peer(peer: &file::Peer, key: &str) -> Result<Peer, Invalid> {
     let Ok(mode) = peer.journal_mode.parse() else {
         let problem = format!("{:?} is no journal mode", peer.journal_mode);
-        return invalid(format!("{key}.journalMode"), problem, "write plain or jrn-plus");
+        let remedy = "write plain, jrn-plus, x-envelope-to or exchange-report";
+        return invalid(format!("{key}.journalMode"), problem, remedy);
     };
     if peer.cidrs.is_empty() {
         return invalid(format!("{key}.cidrs"), "it matches nobody", "list networks such as 192.0.2.0/24");
@@ -141,7 +173,27 @@ fn peer(peer: &file::Peer, key: &str) -> Result<Peer, Invalid> {
             )
         })
         .collect::<Result<_, _>>()?;
-    Ok(Peer { cidrs, mode })
+    Ok(Peer { cidrs, mode, limits: peer_limits(&peer.limits, &format!("{key}.limits"))? })
+}
+
+fn peer_limits(limits: &file::PeerLimits, key: &str) -> Result<PeerLimits, Invalid> {
+    let default = PeerLimits::default();
+    if limits.connections == Some(0) {
+        return invalid(format!("{key}.connections"), "0 lets nobody in", "give at least 1");
+    }
+    let rate = |field: &str, given: Option<u32>| match given {
+        Some(number) if !(1..=RATE_PER_MINUTE_MAX).contains(&number) => invalid(
+            format!("{key}.{field}"),
+            format!("{number} a minute is no rate that can be held"),
+            "give 1 to 100000, or leave it out for no limit",
+        ),
+        given => Ok(given),
+    };
+    Ok(PeerLimits {
+        connections_max: limits.connections.unwrap_or(default.connections_max),
+        connections_per_minute: rate("connectionsPerMinute", limits.connections_per_minute)?,
+        mails_per_minute: rate("mailsPerMinute", limits.mails_per_minute)?,
+    })
 }
 
 fn host_name(given: Option<String>) -> Result<String, Invalid> {

@@ -49,7 +49,7 @@ impl Import<'_> {
                 progress: Some(progress.clone()),
             };
             match self.acceptor.accept(arrival).await {
-                Ok(_seat) => return Ok(Ok(bytes)),
+                Ok(_kept) => return Ok(Ok(bytes)),
                 Err(error) if error.is_lack_of_room() => self.wait_for_room().await?,
                 Err(error) => return Err(error.into()),
             }

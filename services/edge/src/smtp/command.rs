@@ -9,9 +9,12 @@ use super::{
 pub(crate) enum Command {
     Ehlo,
     Helo,
+    /// RFC 2033.
+    Lhlo,
     Mail {
         from: String,
         declared_bytes: Option<u64>,
+        body: BodyType,
     },
     Rcpt {
         to: String,
@@ -22,8 +25,21 @@ pub(crate) enum Command {
     Vrfy,
     Quit,
     StartTls,
-    /// RFC 3030, which is not announced: its octets would be read as commands.
-    Bdat,
+    /// RFC 3030: so many octets follow the line.
+    Bdat {
+        bytes: u64,
+        is_last: bool,
+    },
+}
+
+/// What the client says of a mail's lines (RFC 6152, RFC 3030).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum BodyType {
+    /// 7BIT, 8BITMIME, or nothing said.
+    #[default]
+    Lines,
+    /// BINARYMIME: there may be none.
+    Binary,
 }
 
 /// `line` is without its CRLF. The error is the answer.
@@ -35,9 +51,10 @@ pub(crate) fn parse(line: &[u8]) -> Result<Command, Reply> {
     let verb = verb.to_ascii_uppercase();
     let alone = |command| if rest.trim_ascii().is_empty() { Ok(command) } else { Err(reply::SYNTAX) };
     match verb.as_slice() {
-        b"EHLO" | b"HELO" if rest.trim_ascii().is_empty() => Err(reply::SYNTAX),
+        b"EHLO" | b"HELO" | b"LHLO" if rest.trim_ascii().is_empty() => Err(reply::SYNTAX),
         b"EHLO" => Ok(Command::Ehlo),
         b"HELO" => Ok(Command::Helo),
+        b"LHLO" => Ok(Command::Lhlo),
         b"MAIL" => parse_mail(rest),
         b"RCPT" => parse_rcpt(rest),
         b"DATA" => alone(Command::Data),
@@ -46,7 +63,7 @@ pub(crate) fn parse(line: &[u8]) -> Result<Command, Reply> {
         b"VRFY" => Ok(Command::Vrfy),
         b"QUIT" => alone(Command::Quit),
         b"STARTTLS" => alone(Command::StartTls),
-        b"BDAT" => Ok(Command::Bdat),
+        b"BDAT" => parse_bdat(rest),
         b"EXPN" | b"HELP" | b"TURN" | b"ETRN" | b"AUTH" => Err(reply::NOT_IMPLEMENTED),
         _ => Err(reply::UNKNOWN),
     }
@@ -66,7 +83,7 @@ fn parse_mail(rest: &[u8]) -> Result<Command, Reply> {
         PathError::Syntax => reply::SENDER_SYNTAX,
         PathError::NotUtf8 => reply::SENDER_NOT_UTF8,
     })?;
-    let mut declared_bytes = None;
+    let (mut declared_bytes, mut body) = (None, BodyType::Lines);
     for parameter in words(parameters) {
         let (keyword, value) = match parameter.split_once('=') {
             Some((keyword, value)) => (keyword, Some(value)),
@@ -83,13 +100,27 @@ fn parse_mail(rest: &[u8]) -> Result<Command, Reply> {
             }
             ("BODY", Some(value))
                 if value.eq_ignore_ascii_case("7BIT") || value.eq_ignore_ascii_case("8BITMIME") => {}
+            ("BODY", Some(value)) if value.eq_ignore_ascii_case("BINARYMIME") => body = BodyType::Binary,
             ("BODY", _) => return Err(reply::SYNTAX),
             // Addresses beyond ASCII are taken with and without it: an archive keeps what is sent.
             ("SMTPUTF8", None) => {}
             _ => return Err(reply::PARAMETER_UNKNOWN),
         }
     }
-    Ok(Command::Mail { from, declared_bytes })
+    Ok(Command::Mail { from, declared_bytes, body })
+}
+
+/// The error must end the session: nobody knows how many octets follow.
+fn parse_bdat(rest: &[u8]) -> Result<Command, Reply> {
+    let mut words = words(rest);
+    let bytes = words.next().filter(|word| word.bytes().all(|byte| byte.is_ascii_digit()));
+    let bytes = bytes.and_then(|word| word.parse().ok()).ok_or(reply::CHUNK_SYNTAX)?;
+    let is_last = match words.next() {
+        None => false,
+        Some(word) if word.eq_ignore_ascii_case("LAST") => true,
+        Some(_) => return Err(reply::CHUNK_SYNTAX),
+    };
+    if words.next().is_some() { Err(reply::CHUNK_SYNTAX) } else { Ok(Command::Bdat { bytes, is_last }) }
 }
 
 fn parse_rcpt(rest: &[u8]) -> Result<Command, Reply> {
@@ -118,7 +149,7 @@ mod tests {
     use super::*;
 
     fn mail(from: &str, declared_bytes: Option<u64>) -> Command {
-        Command::Mail { from: from.to_owned(), declared_bytes }
+        Command::Mail { from: from.to_owned(), declared_bytes, body: BodyType::Lines }
     }
 
     #[test]
@@ -128,11 +159,15 @@ mod tests {
         };
         check("EHLO mx.example", Ok(Command::Ehlo));
         check("helo mx.example", Ok(Command::Helo));
+        check("LHLO mx.example", Ok(Command::Lhlo));
         check("EHLO", Err(reply::SYNTAX));
+        check("LHLO", Err(reply::SYNTAX));
         check("MAIL FROM:<>", Ok(mail("", None)));
         check("mail from: <a@b.example> size=17 body=8bitmime smtputf8", Ok(mail("a@b.example", Some(17))));
         check("MAIL FROM:<a@b> SIZE=99999999999999999999999", Ok(mail("a@b", Some(u64::MAX))));
-        check("MAIL FROM:<a@b> BODY=BINARYMIME", Err(reply::SYNTAX));
+        let binary = Command::Mail { from: "a@b".to_owned(), declared_bytes: None, body: BodyType::Binary };
+        check("MAIL FROM:<a@b> BODY=BinaryMIME", Ok(binary));
+        check("MAIL FROM:<a@b> BODY=9BIT", Err(reply::SYNTAX));
         check("MAIL FROM:<a@b> SIZE=1 SIZE=2", Err(reply::SYNTAX));
         check("MAIL FROM:<a@b> SIZE=-1", Err(reply::SYNTAX));
         check("MAIL FROM:<a@b> SIZE", Err(reply::PARAMETER_UNKNOWN));
@@ -149,7 +184,21 @@ mod tests {
         check("VRFY root", Ok(Command::Vrfy));
         check("QUIT", Ok(Command::Quit));
         check("STARTTLS", Ok(Command::StartTls));
-        check("BDAT 5 LAST", Ok(Command::Bdat));
+        check("BDAT 5 LAST", Ok(Command::Bdat { bytes: 5, is_last: true }));
+        check("bdat 0 last ", Ok(Command::Bdat { bytes: 0, is_last: true }));
+        check("BDAT 18446744073709551615", Ok(Command::Bdat { bytes: u64::MAX, is_last: false }));
+        for broken in [
+            "BDAT",
+            "BDAT LAST",
+            "BDAT -1",
+            "BDAT +1",
+            "BDAT 1x",
+            "BDAT 5 FIRST",
+            "BDAT 5 LAST 5",
+            "BDAT 18446744073709551616",
+        ] {
+            check(broken, Err(reply::CHUNK_SYNTAX));
+        }
         check("EXPN list", Err(reply::NOT_IMPLEMENTED));
         check("GET / HTTP/1.1", Err(reply::UNKNOWN));
         check("", Err(reply::UNKNOWN));

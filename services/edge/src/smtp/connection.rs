@@ -17,11 +17,12 @@ use super::{
         WRITE_TIMEOUT,
     },
     listener::ListenerContext,
+    peer::Admitted,
     reply::{self, Reply},
     session::{Delivery, Room, Session, Step, Transaction},
 };
 use crate::{
-    accept::{Arrival, Mode},
+    accept::{Arrival, Kept, Mode},
     buffer::Expected,
     spool::Spool,
 };
@@ -34,7 +35,7 @@ const OUTPUT_BYTES_KEPT: usize = 512;
 struct Connection {
     context: Arc<ListenerContext>,
     peer: IpAddr,
-    mode: Mode,
+    admitted: Admitted,
     stopping: CancellationToken,
     session: Session,
     input: BytesMut,
@@ -56,7 +57,7 @@ enum NoInput {
 pub(super) async fn serve(
     stream: TcpStream,
     peer: IpAddr,
-    mode: Mode,
+    admitted: Admitted,
     context: Arc<ListenerContext>,
     stopping: CancellationToken,
 ) {
@@ -65,7 +66,7 @@ pub(super) async fn serve(
         spool: Spool::new(context.acceptor.buffer().spool_dir()),
         context,
         peer,
-        mode,
+        admitted,
         stopping,
         input: BytesMut::new(),
         output: Vec::new(),
@@ -90,12 +91,17 @@ pub(super) async fn turn_away(mut stream: TcpStream, reply: &Reply) {
 impl Connection {
     async fn run(&mut self, mut stream: Stream) -> io::Result<()> {
         loop {
-            let has_room = self.context.acceptor.buffer().has_room();
-            let room = if has_room { Room::Enough } else { Room::None };
-            let was_receiving = self.session.is_receiving();
-            let (taken, step) = self.session.advance(&self.input, room, &mut self.output, self.spool.tail());
+            let taken_before = self.session.units_taken();
+            let (context, admitted) = (&self.context, &self.admitted);
+            let mut room = || match context.acceptor.buffer().has_room() {
+                false => Room::None,
+                true if admitted.may_begin_mail(Instant::now()) => Room::Enough,
+                true => Room::NotNow,
+            };
+            let (taken, step) =
+                self.session.advance(&self.input, &mut room, &mut self.output, self.spool.tail());
             self.input.advance(taken);
-            if taken > 0 && !(was_receiving && self.session.is_receiving()) {
+            if self.session.units_taken() != taken_before {
                 self.waiting_since = Instant::now();
             }
             match step {
@@ -135,9 +141,10 @@ impl Connection {
         let message = std::mem::replace(&mut self.spool, Spool::new(buffer.spool_dir()));
         let Transaction { from, to } = transaction;
         let peer = self.peer.to_string();
-        let arrival = Arrival { message, from, rcpt: to, peer, mode: self.mode, progress: None };
+        let mode = Mode::Journal(self.admitted.mode());
+        let arrival = Arrival { message, from, rcpt: to, peer, mode, progress: None };
         let delivery = match self.context.acceptor.accept(arrival).await {
-            Ok(seat) => Delivery::Kept { seq: seat.seq },
+            Ok(Kept { seat, journaled }) => Delivery::Kept { first: seat.seq, last: seat.seq + journaled },
             Err(error) if error.is_lack_of_room() => {
                 tracing::warn!(%error, "a mail is refused for now");
                 Delivery::NoRoom

@@ -9,7 +9,8 @@ pub const COMMAND_LINE_BYTES_MAX: usize = 1024;
 /// Recipients of one mail; the sender brings the rest in a second transaction (RFC 5321 section 4.5.3.1.8 asks for 100).
 pub const RECIPIENTS_MAX: usize = 1000;
 
-/// What is read beyond the size limit of a mail that is too large, in the hope of its end, before we hang up.
+/// What is read beyond the size limit of a mail that is too large, in the hope of its end, before we hang up. A refused
+/// BDAT chunk is read over up to this size; with a longer one the session ends at once.
 pub const REFUSED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Commands that are answered with an error before the session is closed.
@@ -35,6 +36,10 @@ pub const LINGER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Sessions of one listener at a time, by default.
 pub const CONNECTIONS_MAX: usize = 2000;
+
+/// Sessions of one peer entry at a time, by default: fewer than [`CONNECTIONS_MAX`], so that one peer cannot shut out
+/// the others.
+pub const PEER_CONNECTIONS_MAX: usize = 1500;
 
 /// Read at a time between mails; small, since most sessions are idle most of the time.
 pub const COMMAND_READ_BYTES: usize = 2 * 1024;

@@ -20,6 +20,15 @@ impl Reply {
         out.extend_from_slice(format!("{} {}{space}{}\r\n", self.code, self.enhanced, self.text).as_bytes());
     }
 
+    /// For metrics.
+    pub(crate) const fn class(&self) -> &'static str {
+        match self.code {
+            ..400 => "2xx",
+            400..500 => "4xx",
+            500.. => "5xx",
+        }
+    }
+
     pub(crate) const fn is_error(&self) -> bool {
         self.code >= 400
     }
@@ -37,8 +46,14 @@ pub(crate) const SHUTTING_DOWN: Reply = Reply::new(421, "4.3.2", "shutting down,
 pub(crate) const TIMED_OUT: Reply = Reply::new(421, "4.4.2", "waited too long");
 pub(crate) const TOO_MANY_CONNECTIONS: Reply =
     Reply::new(421, "4.3.2", "too many connections, try again later");
+pub(crate) const TOO_MANY_PEER_CONNECTIONS: Reply =
+    Reply::new(421, "4.7.0", "too many connections from this peer, try again later");
+pub(crate) const CONNECTIONS_TOO_FAST: Reply =
+    Reply::new(421, "4.7.0", "too many connections in a minute, try again later");
 pub(crate) const TOO_MANY_ERRORS: Reply = Reply::new(421, "4.7.0", "too many errors");
 
+pub(crate) const MAILS_TOO_FAST: Reply =
+    Reply::new(450, "4.7.1", "too many mails in a minute, try again later");
 pub(crate) const NO_ROOM: Reply = Reply::new(452, "4.3.1", "the buffer is full, try again later");
 pub(crate) const TOO_MANY_RECIPIENTS: Reply =
     Reply::new(452, "4.5.3", "too many recipients, send the rest separately");
@@ -47,14 +62,22 @@ pub(crate) const NOT_KEPT: Reply = Reply::new(451, "4.3.0", "cannot keep the mai
 pub(crate) const LINE_TOO_LONG: Reply = Reply::new(500, "5.5.2", "line too long");
 pub(crate) const NOT_CRLF: Reply = Reply::new(500, "5.5.2", "lines end with CRLF and hold no NUL or bare CR");
 pub(crate) const UNKNOWN: Reply = Reply::new(500, "5.5.1", "command not known");
+pub(crate) const NOT_THIS_HELLO_LMTP: Reply = Reply::new(500, "5.5.1", "this is LMTP: say LHLO");
+pub(crate) const CHUNK_SYNTAX: Reply = Reply::new(501, "5.5.4", "syntax: BDAT octets [LAST]");
 pub(crate) const SYNTAX: Reply = Reply::new(501, "5.5.4", "syntax error in the parameters");
 pub(crate) const SENDER_SYNTAX: Reply = Reply::new(501, "5.1.7", "syntax error in the sender's address");
 pub(crate) const RECIPIENT_SYNTAX: Reply =
     Reply::new(501, "5.1.3", "syntax error in the recipient's address");
 pub(crate) const NOT_IMPLEMENTED: Reply = Reply::new(502, "5.5.1", "command not implemented");
 pub(crate) const HELLO_FIRST: Reply = Reply::new(503, "5.5.1", "say EHLO first");
+pub(crate) const HELLO_FIRST_LMTP: Reply = Reply::new(503, "5.5.1", "say LHLO first");
 pub(crate) const MAIL_FIRST: Reply = Reply::new(503, "5.5.1", "say MAIL first");
 pub(crate) const MAIL_TWICE: Reply = Reply::new(503, "5.5.1", "a mail is already begun");
+pub(crate) const CHUNKS_BEGUN: Reply = Reply::new(503, "5.5.1", "not between the chunks of a mail");
+pub(crate) const DATA_AFTER_BDAT: Reply =
+    Reply::new(503, "5.5.1", "no DATA in a mail that is sent with BDAT");
+pub(crate) const BINARY_NEEDS_BDAT: Reply = Reply::new(503, "5.5.1", "BINARYMIME is sent with BDAT");
+pub(crate) const NO_RECIPIENTS_LMTP: Reply = Reply::new(503, "5.5.1", "no valid recipients");
 pub(crate) const TLS_TWICE: Reply = Reply::new(503, "5.5.1", "TLS is already on");
 pub(crate) const TLS_FIRST: Reply = Reply::new(530, "5.7.0", "must issue a STARTTLS command first");
 pub(crate) const BARE_LF: Reply = Reply::new(550, "5.6.11", "bare LF in the mail; lines end with CRLF");

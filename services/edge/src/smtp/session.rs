@@ -1,16 +1,28 @@
 //! The protocol of one session without I/O: bytes in, replies and events out.
 
+mod chunk;
+mod data;
 #[cfg(test)]
 mod tests;
 
 use std::{borrow::Cow, sync::Arc};
 
 use super::{
-    body::{BodyEvent, BodyReader},
-    command::{self, Command},
-    limits::{COMMAND_LINE_BYTES_MAX, ERRORS_MAX, RECIPIENTS_MAX, REFUSED_BYTES_MAX},
+    command::{self, BodyType, Command},
+    limits::{COMMAND_LINE_BYTES_MAX, ERRORS_MAX, RECIPIENTS_MAX},
     reply::{self, Reply},
 };
+use chunk::Chunk;
+use data::Data;
+
+/// What is spoken on a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    #[default]
+    Smtp,
+    /// RFC 2033: as SMTP, but for LHLO and an answer to each recipient at the end of a mail.
+    Lmtp,
+}
 
 /// Whether mail is taken before TLS is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,16 +35,20 @@ pub enum StartTls {
 #[derive(Debug, Clone)]
 pub struct Rules {
     pub hostname: String,
+    pub protocol: Protocol,
     /// Longest mail, in bytes after dot-unstuffing. Announced with SIZE.
     pub message_bytes_max: u64,
     pub start_tls: StartTls,
 }
 
-/// Whether the buffer takes mail now.
+/// Whether a mail may be begun now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Room {
     Enough,
+    /// The buffer is full.
     None,
+    /// The peer has sent enough for now.
+    NotNow,
 }
 
 /// The envelope of a mail.
@@ -46,9 +62,10 @@ pub struct Transaction {
 /// What became of a mail that was delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
-    /// Durable, with this number.
+    /// Durable, with these numbers.
     Kept {
-        seq: u64,
+        first: u64,
+        last: u64,
     },
     NoRoom,
     Failed,
@@ -76,6 +93,7 @@ pub struct Session {
     phase: Phase,
     line: Line,
     errors: u32,
+    units_taken: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,25 +107,35 @@ enum Phase {
     /// No EHLO or HELO yet.
     Greeted,
     Ready,
-    /// After MAIL.
-    Mail(Transaction),
-    Data {
-        transaction: Transaction,
-        reader: BodyReader,
-        content: BodyContent,
-    },
+    /// After MAIL, and between the chunks of BDAT.
+    Mail(Mail),
+    Data(Data),
+    Chunk(Chunk),
     /// Between [`Step::Deliver`] and [`Session::delivered`].
-    Delivering,
+    Delivering {
+        recipients: usize,
+    },
     Closed,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum BodyContent {
+/// A mail that was begun.
+#[derive(Debug, Default)]
+struct Mail {
+    transaction: Transaction,
+    body: BodyType,
+    chunks: Chunks,
+}
+
+/// What has come of a mail by BDAT.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+enum Chunks {
+    #[default]
+    None,
     Kept {
         bytes: u64,
     },
-    /// Read to its end and then answered with this.
-    Refused(Reply),
+    /// What came is lost; the next chunk is answered with this.
+    Lost(Reply),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,39 +147,58 @@ enum Line {
 
 impl Session {
     pub fn new(rules: Arc<Rules>) -> Self {
-        Self { rules, channel: Channel::Plain, phase: Phase::Greeted, line: Line::Within, errors: 0 }
+        Self {
+            rules,
+            channel: Channel::Plain,
+            phase: Phase::Greeted,
+            line: Line::Within,
+            errors: 0,
+            units_taken: 0,
+        }
     }
 
     /// The first words on a new connection.
     pub fn greet(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(format!("220 {} ESMTP OpenArchive\r\n", self.rules.hostname).as_bytes());
+        let protocol = match self.rules.protocol {
+            Protocol::Smtp => "ESMTP",
+            Protocol::Lmtp => "LMTP",
+        };
+        out.extend_from_slice(format!("220 {} {protocol} OpenArchive\r\n", self.rules.hostname).as_bytes());
     }
 
-    /// Between DATA and the answer to its end: the session should be let finish when the agent stops.
+    /// Whole commands, chunks and mails taken so far: grows when the client has done what it owed us.
+    pub fn units_taken(&self) -> u64 {
+        self.units_taken
+    }
+
+    /// Within DATA or a chunk of BDAT, or before the answer to its end: the session should be let finish when the agent
+    /// stops.
     pub fn is_receiving(&self) -> bool {
-        matches!(self.phase, Phase::Data { .. } | Phase::Delivering)
+        matches!(self.phase, Phase::Data(_) | Phase::Chunk(_) | Phase::Delivering { .. })
     }
 
     /// Between MAIL and the answer to its mail.
     pub fn has_mail_coming(&self) -> bool {
-        matches!(self.phase, Phase::Mail(_) | Phase::Data { .. } | Phase::Delivering)
+        matches!(self.phase, Phase::Mail(_)) || self.is_receiving()
     }
 
-    /// Bytes of the body received so far, if one is being received.
+    /// Bytes received so far of the body, or of the chunk of one, that is being received.
     pub fn body_bytes(&self) -> Option<u64> {
         match &self.phase {
-            Phase::Data { reader, .. } => Some(reader.received_bytes()),
+            Phase::Data(data) => Some(data.received_bytes()),
+            Phase::Chunk(chunk) => Some(chunk.received_bytes()),
             _ => None,
         }
     }
 
     /// Takes bytes from the front of `input` and returns how many. Replies are appended to `out`, content to `body`.
+    /// `room` is asked once for each mail that is begun.
     ///
     /// `input` must be able to hold [`COMMAND_LINE_BYTES_MAX`] bytes.
     pub fn advance(
         &mut self,
         input: &[u8],
-        room: Room,
+        room: &mut dyn FnMut() -> Room,
         out: &mut Vec<u8>,
         body: &mut Vec<u8>,
     ) -> (usize, Step) {
@@ -159,10 +206,11 @@ impl Session {
         let step = loop {
             let rest = &input[taken..];
             let (now, step) = match self.phase {
-                Phase::Data { .. } => self.advance_body(rest, out, body),
-                Phase::Delivering => (0, Some(Step::Read)),
+                Phase::Data(_) => self.advance_data(rest, out, body),
+                Phase::Chunk(_) => self.advance_chunk(rest, out, body),
+                Phase::Delivering { .. } => (0, Some(Step::Read)),
                 Phase::Closed => (rest.len(), Some(Step::Close)),
-                Phase::Greeted | Phase::Ready | Phase::Mail(_) => self.advance_command(rest, room, out),
+                Phase::Greeted | Phase::Ready | Phase::Mail(_) => self.advance_command(rest, &mut *room, out),
             };
             taken += now;
             if let Some(step) = step {
@@ -172,24 +220,29 @@ impl Session {
         (taken, step)
     }
 
-    /// The answer to the end of DATA.
+    /// The answer to the end of a mail.
     pub fn delivered(&mut self, delivery: Delivery, out: &mut Vec<u8>) {
-        debug_assert!(matches!(self.phase, Phase::Delivering));
+        let Phase::Delivering { recipients } = self.phase else { return };
         self.phase = Phase::Ready;
-        match delivery {
-            Delivery::Kept { seq } => {
-                let text = Cow::Owned(format!("kept as {seq}"));
-                Reply { code: 250, enhanced: "2.0.0", text }.write(out);
+        let reply = match delivery {
+            Delivery::Kept { first, last } => {
+                let numbers = if first == last { first.to_string() } else { format!("{first} to {last}") };
+                Reply { code: 250, enhanced: "2.0.0", text: Cow::Owned(format!("kept as {numbers}")) }
             }
-            Delivery::NoRoom => reply::NO_ROOM.write(out),
-            Delivery::Failed => reply::NOT_KEPT.write(out),
-        }
+            Delivery::NoRoom => reply::NO_ROOM,
+            Delivery::Failed => reply::NOT_KEPT,
+        };
+        self.answer_mail(&reply, recipients, out);
     }
 
-    /// The body cannot be spooled: it is read to its end and answered with 452. [`Step::Discard`] is implied.
+    /// What came of the body cannot be spooled: the rest is read to its end and answered with 452. [`Step::Discard`] is
+    /// implied.
     pub fn refuse_body(&mut self) {
-        if let Phase::Data { content, .. } = &mut self.phase {
-            *content = BodyContent::Refused(reply::NO_ROOM);
+        match &mut self.phase {
+            Phase::Data(data) => data.refuse(reply::NO_ROOM),
+            Phase::Chunk(chunk) => chunk.refuse(reply::NO_ROOM),
+            Phase::Mail(mail) if mail.chunks != Chunks::None => mail.chunks = Chunks::Lost(reply::NO_ROOM),
+            _ => {}
         }
     }
 
@@ -199,51 +252,13 @@ impl Session {
         self.phase = Phase::Greeted;
     }
 
-    fn advance_body(&mut self, input: &[u8], out: &mut Vec<u8>, body: &mut Vec<u8>) -> (usize, Option<Step>) {
-        let Phase::Data { transaction, reader, content } = &mut self.phase else {
-            return (0, Some(Step::Read));
-        };
-        if input.is_empty() {
-            return (0, Some(Step::Read));
-        }
-        let before = body.len();
-        let (taken, event) = reader.advance(input, body);
-        match content {
-            BodyContent::Refused(_) => body.truncate(before),
-            BodyContent::Kept { bytes } => *bytes += (body.len() - before) as u64,
-        }
-        let max = self.rules.message_bytes_max;
-        if matches!(content, BodyContent::Kept { bytes } if *bytes > max) {
-            *content = BodyContent::Refused(reply::TOO_LARGE);
-            if event == BodyEvent::More {
-                return (taken, Some(Step::Discard));
-            }
-        }
-        let step = match (event, content) {
-            (BodyEvent::More, BodyContent::Refused(refusal))
-                if reader.received_bytes() > max + REFUSED_BYTES_MAX =>
-            {
-                let refusal = refusal.clone();
-                Some(self.close_with(&refusal, out))
-            }
-            (BodyEvent::More, _) => Some(Step::Read),
-            (BodyEvent::BareLf, _) => Some(self.close_with(&reply::BARE_LF, out)),
-            (BodyEvent::End, BodyContent::Refused(refusal)) => {
-                refusal.write(out);
-                self.phase = Phase::Ready;
-                Some(Step::Discard)
-            }
-            (BodyEvent::End, BodyContent::Kept { .. }) => {
-                let transaction = std::mem::take(transaction);
-                self.phase = Phase::Delivering;
-                Some(Step::Deliver(transaction))
-            }
-        };
-        (taken, step)
-    }
-
     /// At most one line. `None`: call again.
-    fn advance_command(&mut self, input: &[u8], room: Room, out: &mut Vec<u8>) -> (usize, Option<Step>) {
+    fn advance_command(
+        &mut self,
+        input: &[u8],
+        room: &mut dyn FnMut() -> Room,
+        out: &mut Vec<u8>,
+    ) -> (usize, Option<Step>) {
         let window = &input[..input.len().min(COMMAND_LINE_BYTES_MAX)];
         let Some(end) = window.iter().position(|byte| *byte == b'\n') else {
             if window.len() < COMMAND_LINE_BYTES_MAX {
@@ -253,6 +268,7 @@ impl Session {
             return (window.len(), None);
         };
         let taken = end + 1;
+        self.units_taken += 1;
         if std::mem::replace(&mut self.line, Line::Within) == Line::TooLong {
             return (taken, self.answer(&reply::LINE_TOO_LONG, out));
         }
@@ -261,39 +277,65 @@ impl Session {
         };
         let step = match command::parse(line) {
             Ok(command) => self.obey(command, room, &input[taken..], out),
+            // Its octets would be read as commands.
+            Err(refusal) if refusal == reply::CHUNK_SYNTAX => Some(self.close_with(&refusal, out)),
             Err(refusal) => self.answer(&refusal, out),
         };
         (taken, step)
     }
 
-    fn obey(&mut self, command: Command, room: Room, following: &[u8], out: &mut Vec<u8>) -> Option<Step> {
+    fn obey(
+        &mut self,
+        command: Command,
+        room: &mut dyn FnMut() -> Room,
+        following: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Option<Step> {
         let needs_tls = self.rules.start_tls == StartTls::Required && self.channel == Channel::Plain;
         match command {
-            Command::Ehlo => self.hello(out),
             Command::Quit => Some(self.close_with(&reply::BYE, out)),
             Command::Noop => self.answer(&reply::OK, out),
             Command::StartTls => self.start_tls(following, out),
-            _ if needs_tls => self.answer(&reply::TLS_FIRST, out),
-            Command::Helo => {
-                self.phase = Phase::Ready;
-                let hostname = Cow::Owned(self.rules.hostname.clone());
-                self.answer(&Reply { code: 250, enhanced: "", text: hostname }, out)
+            // Its octets follow, whatever the answer is.
+            Command::Bdat { bytes, is_last } => {
+                let refusal = needs_tls.then_some(reply::TLS_FIRST);
+                self.bdat(bytes, is_last, refusal, out)
             }
-            Command::Mail { from, declared_bytes } => self.mail(from, declared_bytes, room, out),
+            Command::Ehlo | Command::Helo | Command::Lhlo => self.hello(&command, needs_tls, out),
+            _ if needs_tls => self.answer(&reply::TLS_FIRST, out),
+            Command::Mail { from, declared_bytes, body } => self.mail(from, declared_bytes, body, room, out),
             Command::Rcpt { to } => self.rcpt(to, out),
             Command::Data => self.data(following, out),
             Command::Rset => {
-                if let Phase::Mail(_) = self.phase {
-                    self.phase = Phase::Ready;
-                }
-                self.answer(&reply::OK, out)
+                let forgotten = self.forget_mail();
+                self.answer(&reply::OK, out).or(forgotten)
             }
             Command::Vrfy => self.answer(&reply::VRFY, out),
-            Command::Bdat => Some(self.close_with(&reply::NOT_IMPLEMENTED, out)),
         }
     }
 
-    fn hello(&mut self, out: &mut Vec<u8>) -> Option<Step> {
+    /// Gives up a mail that was begun. The answer is what the driver must do about what came of it.
+    fn forget_mail(&mut self) -> Option<Step> {
+        let Phase::Mail(mail) = &self.phase else { return None };
+        let has_content = mail.chunks != Chunks::None;
+        self.phase = Phase::Ready;
+        has_content.then_some(Step::Discard)
+    }
+
+    fn hello(&mut self, command: &Command, needs_tls: bool, out: &mut Vec<u8>) -> Option<Step> {
+        match (self.rules.protocol, command) {
+            (Protocol::Lmtp, Command::Lhlo) | (Protocol::Smtp, Command::Ehlo) => {}
+            (Protocol::Lmtp, _) => return self.answer(&reply::NOT_THIS_HELLO_LMTP, out),
+            (Protocol::Smtp, Command::Lhlo) => return self.answer(&reply::UNKNOWN, out),
+            (Protocol::Smtp, _) if needs_tls => return self.answer(&reply::TLS_FIRST, out),
+            (Protocol::Smtp, _) => {
+                let forgotten = self.forget_mail();
+                self.phase = Phase::Ready;
+                let hostname = Cow::Owned(self.rules.hostname.clone());
+                return self.answer(&Reply { code: 250, enhanced: "", text: hostname }, out).or(forgotten);
+            }
+        }
+        let forgotten = self.forget_mail();
         self.phase = Phase::Ready;
         let Rules { hostname, message_bytes_max, .. } = &*self.rules;
         out.extend_from_slice(format!("250-{hostname}\r\n250-PIPELINING\r\n").as_bytes());
@@ -301,8 +343,10 @@ impl Session {
         if self.channel == Channel::Plain {
             out.extend_from_slice(b"250-STARTTLS\r\n");
         }
-        out.extend_from_slice(b"250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n");
-        None
+        out.extend_from_slice(
+            b"250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250-CHUNKING\r\n250-BINARYMIME\r\n250 SMTPUTF8\r\n",
+        );
+        forgotten
     }
 
     fn start_tls(&mut self, following: &[u8], out: &mut Vec<u8>) -> Option<Step> {
@@ -313,6 +357,9 @@ impl Session {
         if !following.is_empty() {
             return Some(self.close_with(&reply::PIPELINED_TLS, out));
         }
+        if matches!(&self.phase, Phase::Mail(mail) if mail.chunks != Chunks::None) {
+            return self.answer(&reply::CHUNKS_BEGUN, out);
+        }
         reply::START_TLS.write(out);
         Some(Step::StartTls)
     }
@@ -321,61 +368,73 @@ impl Session {
         &mut self,
         from: String,
         declared_bytes: Option<u64>,
-        room: Room,
+        body: BodyType,
+        room: &mut dyn FnMut() -> Room,
         out: &mut Vec<u8>,
     ) -> Option<Step> {
-        match self.phase {
-            Phase::Ready => {}
-            Phase::Mail(_) => return self.answer(&reply::MAIL_TWICE, out),
-            _ => return self.answer(&reply::HELLO_FIRST, out),
+        match (&self.phase, self.rules.protocol) {
+            (Phase::Ready, _) => {}
+            (Phase::Mail(_), _) => return self.answer(&reply::MAIL_TWICE, out),
+            (_, Protocol::Smtp) => return self.answer(&reply::HELLO_FIRST, out),
+            (_, Protocol::Lmtp) => return self.answer(&reply::HELLO_FIRST_LMTP, out),
         }
         if declared_bytes.is_some_and(|bytes| bytes > self.rules.message_bytes_max) {
             return self.answer(&reply::TOO_LARGE, out);
         }
-        if room == Room::None {
-            // No fault of the client's: it does not count as an error.
-            reply::NO_ROOM.write(out);
-            return None;
-        }
-        self.phase = Phase::Mail(Transaction { from, to: Vec::new() });
-        self.answer(&reply::SENDER_OK, out)
+        let not_now = match room() {
+            Room::Enough => {
+                let transaction = Transaction { from, to: Vec::new() };
+                self.phase = Phase::Mail(Mail { transaction, body, chunks: Chunks::None });
+                return self.answer(&reply::SENDER_OK, out);
+            }
+            Room::None => reply::NO_ROOM,
+            Room::NotNow => reply::MAILS_TOO_FAST,
+        };
+        // No fault of the client's: it does not count as an error.
+        not_now.write(out);
+        None
     }
 
     fn rcpt(&mut self, to: String, out: &mut Vec<u8>) -> Option<Step> {
-        let Phase::Mail(transaction) = &mut self.phase else { return self.answer(&reply::MAIL_FIRST, out) };
-        if transaction.to.len() >= RECIPIENTS_MAX {
+        let Phase::Mail(mail) = &mut self.phase else { return self.answer(&reply::MAIL_FIRST, out) };
+        if mail.chunks != Chunks::None {
+            return self.answer(&reply::CHUNKS_BEGUN, out);
+        }
+        if mail.transaction.to.len() >= RECIPIENTS_MAX {
             // The client's right (RFC 5321 section 4.5.3.1.10): it does not count as an error.
             reply::TOO_MANY_RECIPIENTS.write(out);
             return None;
         }
-        transaction.to.push(to);
+        mail.transaction.to.push(to);
         self.answer(&reply::RECIPIENT_OK, out)
     }
 
-    fn data(&mut self, following: &[u8], out: &mut Vec<u8>) -> Option<Step> {
-        let refusal = match &mut self.phase {
-            Phase::Mail(transaction) if transaction.to.is_empty() => reply::NO_RECIPIENTS,
-            Phase::Mail(transaction) => {
-                let transaction = std::mem::take(transaction);
-                let content = BodyContent::Kept { bytes: 0 };
-                self.phase = Phase::Data { transaction, reader: BodyReader::new(), content };
-                return self.answer(&reply::START_MAIL, out);
-            }
-            _ => reply::MAIL_FIRST,
+    /// What a mail without a recipient is answered (RFC 5321 section 3.3, RFC 2033 section 4.2).
+    fn no_recipients(&self) -> Reply {
+        match self.rules.protocol {
+            Protocol::Smtp => reply::NO_RECIPIENTS,
+            Protocol::Lmtp => reply::NO_RECIPIENTS_LMTP,
+        }
+    }
+
+    /// The answer to the end of a mail: in LMTP one for each recipient, since each could have its own.
+    fn answer_mail(&self, reply: &Reply, recipients: usize, out: &mut Vec<u8>) {
+        let times = match self.rules.protocol {
+            Protocol::Smtp => 1,
+            Protocol::Lmtp => recipients,
         };
-        // Who sends on without waiting for 354 sends a mail's content, which must not be read as commands.
-        if following.is_empty() { self.answer(&refusal, out) } else { Some(self.close_with(&refusal, out)) }
+        (0..times).for_each(|_| reply.write(out));
+        openarchive_telemetry::metrics::SMTP_MAILS.inc([reply.class()]);
     }
 
     fn answer(&mut self, reply: &Reply, out: &mut Vec<u8>) -> Option<Step> {
         reply.write(out);
-        if reply.is_error() {
-            self.errors += 1;
-            if self.errors >= ERRORS_MAX {
-                return Some(self.close_with(&reply::TOO_MANY_ERRORS, out));
-            }
-        }
-        None
+        if reply.is_error() { self.count_error(out) } else { None }
+    }
+
+    fn count_error(&mut self, out: &mut Vec<u8>) -> Option<Step> {
+        self.errors += 1;
+        (self.errors >= ERRORS_MAX).then(|| self.close_with(&reply::TOO_MANY_ERRORS, out))
     }
 
     fn close_with(&mut self, reply: &Reply, out: &mut Vec<u8>) -> Step {

@@ -27,11 +27,13 @@ pub enum AlarmKind {
     MailDamaged,
     BlobsKeepMissing,
     CoreRefuses,
+    AgentRevoked,
+    CertificateEnding,
     DiskRolledBack,
 }
 
 impl AlarmKind {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::ReceiptMissing,
         Self::ReceiptMalformed,
         Self::ReceiptOfOtherLog,
@@ -49,6 +51,8 @@ impl AlarmKind {
         Self::MailDamaged,
         Self::BlobsKeepMissing,
         Self::CoreRefuses,
+        Self::AgentRevoked,
+        Self::CertificateEnding,
         Self::DiskRolledBack,
     ];
 
@@ -71,6 +75,8 @@ impl AlarmKind {
             Self::MailDamaged => "mail-damaged",
             Self::BlobsKeepMissing => "blobs-keep-missing",
             Self::CoreRefuses => "core-refuses",
+            Self::AgentRevoked => "agent-revoked",
+            Self::CertificateEnding => "certificate-ending",
             Self::DiskRolledBack => "disk-rolled-back",
         }
     }
@@ -95,6 +101,8 @@ impl AlarmKind {
             | Self::MailDamaged
             | Self::BlobsKeepMissing
             | Self::CoreRefuses
+            | Self::AgentRevoked
+            | Self::CertificateEnding
             | Self::DiskRolledBack => false,
         }
     }

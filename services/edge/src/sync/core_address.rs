@@ -7,9 +7,12 @@ use std::{
 };
 
 use openarchive_domain::AgentRef;
+use openarchive_rpc::RpcChannel;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
+
+use crate::config::CoreConfig;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -51,19 +54,40 @@ pub enum ConnectError {
 }
 
 impl CoreAddress {
+    pub fn of(core: &CoreConfig) -> Self {
+        Self {
+            url: core.address.clone(),
+            ca: core.ca.clone(),
+            certificate: core.certificate.clone(),
+            key: core.key.clone(),
+            server_name: None,
+        }
+    }
+
     /// A channel that connects when it is first used, and again whenever it must. Reads files: call it at start.
     ///
     /// Must be called within a tokio runtime; the rustls provider must have been installed.
-    pub fn connect(&self) -> Result<Channel, ConnectError> {
-        let mut tls = ClientTlsConfig::new()
-            .ca_certificate(Certificate::from_pem(read(&self.ca)?))
-            .identity(Identity::from_pem(read(&self.certificate)?, read(&self.key)?));
+    pub fn connect(&self) -> Result<RpcChannel, ConnectError> {
+        let identity = Identity::from_pem(read(&self.certificate)?, read(&self.key)?);
+        self.connect_with(self.tls()?.identity(identity))
+    }
+
+    /// For the one call that needs no certificate, because it gives one.
+    pub(crate) fn connect_without_certificate(&self) -> Result<RpcChannel, ConnectError> {
+        self.connect_with(self.tls()?)
+    }
+
+    fn tls(&self) -> Result<ClientTlsConfig, ConnectError> {
+        Ok(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(&self.ca)?)))
+    }
+
+    fn connect_with(&self, mut tls: ClientTlsConfig) -> Result<RpcChannel, ConnectError> {
         if let Some(name) = &self.server_name {
             tls = tls.domain_name(name);
         }
         let endpoint = Endpoint::from_shared(self.url.clone()).and_then(|endpoint| endpoint.tls_config(tls));
         let endpoint = endpoint.map_err(|source| ConnectError::Endpoint { url: self.url.clone(), source })?;
-        Ok(tuned(endpoint).connect_lazy())
+        Ok(tuned(endpoint).connect_lazy().into())
     }
 
     /// Tenant and name of this agent, from its own certificate: the same that the core reads there.
@@ -90,7 +114,8 @@ fn tuned(endpoint: Endpoint) -> Endpoint {
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
 }
 
-fn agent_of_certificate(der: &[u8]) -> Option<AgentRef> {
+/// Whom a certificate (DER) names, whatever the trust domain.
+pub(crate) fn agent_of_certificate(der: &[u8]) -> Option<AgentRef> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let names = certificate.subject_alternative_name().ok()??;
     let mut uris = names.value.general_names.iter().filter_map(|name| match name {

@@ -10,7 +10,9 @@ use openarchive_proto::ingest::v1::{
     OfferMessagesResponse, ReportStatusRequest, ReportStatusResponse, UploadBlobsRequest,
     UploadBlobsResponse, agent_service_client::AgentServiceClient,
 };
-use tonic::{Request, Status, transport::Channel};
+use openarchive_rpc::RpcChannel;
+use tokio::sync::watch;
+use tonic::{Request, Status};
 use uuid::Uuid;
 
 use super::{
@@ -24,18 +26,21 @@ use super::{
 pub(super) const OFFER: &str = "OfferMessages";
 pub(super) const CONSISTENCY: &str = "GetConsistency";
 
-/// Cheap to clone; clones share one connection.
+/// Cheap to clone. Each call goes over the channel of now: a renewed certificate brings another one.
 #[derive(Debug, Clone)]
 pub(super) struct Core {
-    client: AgentServiceClient<Channel>,
+    channel: watch::Receiver<RpcChannel>,
 }
 
 impl Core {
-    pub(super) fn new(channel: Channel) -> Self {
-        let client = AgentServiceClient::new(channel)
+    pub(super) const fn new(channel: watch::Receiver<RpcChannel>) -> Self {
+        Self { channel }
+    }
+
+    fn client(&self) -> AgentServiceClient<RpcChannel> {
+        AgentServiceClient::new(self.channel.borrow().clone())
             .max_decoding_message_size(RPC_MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(RPC_MESSAGE_BYTES_MAX);
-        Self { client }
+            .max_encoding_message_size(RPC_MESSAGE_BYTES_MAX)
     }
 
     /// Answers in the order in which the core gives them; never more than were asked for.
@@ -43,7 +48,7 @@ impl Core {
         let asked = offers.len();
         let requests =
             stream::iter(offers.into_iter().map(|offer| OfferMessagesRequest { offer: Some(offer) }));
-        let mut client = self.client.clone();
+        let mut client = self.client();
         let answers = within(OFFER, OFFER_DEADLINE, async move {
             let answers = client.offer_messages(request(requests, OFFER_DEADLINE)).await?.into_inner();
             // One more than asked shows that there are too many, without reading them all.
@@ -64,7 +69,7 @@ impl Core {
         bytes: u64,
     ) -> Result<UploadBlobsResponse, CallError> {
         let deadline = UPLOAD_DEADLINE + Duration::from_secs(bytes / UPLOAD_BYTES_PER_SECOND_MIN);
-        let mut client = self.client.clone();
+        let mut client = self.client();
         within("UploadBlobs", deadline, async move {
             Ok(client.upload_blobs(request(items, deadline)).await?.into_inner())
         })
@@ -72,7 +77,7 @@ impl Core {
     }
 
     pub(super) async fn commit(&self, items: Vec<CommitItem>) -> Result<Vec<CommitResult>, CallError> {
-        let mut client = self.client.clone();
+        let mut client = self.client();
         within("CommitMessages", COMMIT_DEADLINE, async move {
             let request = request(CommitMessagesRequest { items }, COMMIT_DEADLINE);
             Ok(client.commit_messages(request).await?.into_inner().results)
@@ -84,7 +89,7 @@ impl Core {
         &self,
         status: ReportStatusRequest,
     ) -> Result<ReportStatusResponse, CallError> {
-        let mut client = self.client.clone();
+        let mut client = self.client();
         within("ReportStatus", REPORT_DEADLINE, async move {
             Ok(client.report_status(request(status, REPORT_DEADLINE)).await?.into_inner())
         })
@@ -93,7 +98,7 @@ impl Core {
 
     /// The hashes that lead from the tree of `old_size` to that of `new_size`; what is no hash is an error.
     pub(super) async fn consistency(&self, old_size: u64, new_size: u64) -> Result<Vec<Digest>, SyncError> {
-        let mut client = self.client.clone();
+        let mut client = self.client();
         let hashes = within(CONSISTENCY, CONSISTENCY_DEADLINE, async move {
             let request = request(GetConsistencyRequest { old_size, new_size }, CONSISTENCY_DEADLINE);
             Ok(client.get_consistency(request).await?.into_inner().hashes)

@@ -1,5 +1,6 @@
 //! Why a try came to nothing, by what follows from it.
 
+use openarchive_rpc::has_reason;
 use tonic::{Code, Status};
 
 use super::{alarm_kind::AlarmKind, limits::CORE_WORDS_CHARACTERS_MAX};
@@ -11,6 +12,9 @@ pub(super) enum CallError {
     /// Repeating helps.
     #[error("the core does not answer {call}: {why}")]
     Unreachable { call: &'static str, why: String },
+    /// For good: repeating does no harm, and shows when a person has pointed this agent elsewhere.
+    #[error("the core has revoked this agent: enrol it under another name; mail is kept ({call})")]
+    Revoked { call: &'static str },
     /// Repeating alone does not help, unless the core changes its mind.
     #[error("the core refuses {call} ({code:?}): {why}")]
     Refused { call: &'static str, code: Code, why: String },
@@ -18,6 +22,9 @@ pub(super) enum CallError {
 
 impl CallError {
     pub(super) fn from_status(call: &'static str, status: &Status) -> Self {
+        if has_reason(status, "AGENT_REVOKED") {
+            return Self::Revoked { call };
+        }
         let why = plain(status.message());
         match status.code() {
             code @ (Code::InvalidArgument
@@ -93,7 +100,17 @@ impl SyncError {
 
     /// The core is there and does not do its part: repeated by itself, but a person should know.
     pub(super) const fn is_refusal(&self) -> bool {
-        matches!(self, Self::Call(CallError::Refused { .. }) | Self::Answer { .. })
+        matches!(
+            self,
+            Self::Call(CallError::Refused { .. } | CallError::Revoked { .. }) | Self::Answer { .. }
+        )
+    }
+
+    pub(super) const fn alarm_of_refusal(&self) -> AlarmKind {
+        match self {
+            Self::Call(CallError::Revoked { .. }) => AlarmKind::AgentRevoked,
+            _ => AlarmKind::CoreRefuses,
+        }
     }
 }
 

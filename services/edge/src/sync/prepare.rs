@@ -2,6 +2,7 @@
 
 use futures::{StreamExt, TryStreamExt, stream};
 use openarchive_ledger::leaf::MessageState;
+use openarchive_telemetry::metrics;
 
 use super::{
     SyncWorker,
@@ -94,6 +95,8 @@ impl SyncWorker {
         }
         add(&self.counters.uploaded_blobs, blobs);
         add(&self.counters.uploaded_bytes, bytes);
+        metrics::EDGE_UPLOADS.add([], blobs);
+        metrics::EDGE_UPLOAD_BYTES.add([], bytes);
         Ok(blobs)
     }
 

@@ -8,7 +8,10 @@ use openarchive_edge::{
     buffer::{Buffered, KnownCheckpoint, MessageId, Prune},
     config::{CertificateSource, Config, Limits, ListenerConfig},
     content::Content,
-    smtp::{Peer, session::StartTls},
+    smtp::{
+        Peer, PeerLimits,
+        session::{Protocol, StartTls},
+    },
 };
 use openarchive_mail::journal::JournalMode;
 use tempfile::TempDir;
@@ -25,6 +28,10 @@ pub(crate) struct Edge {
     pub(crate) folder: TempDir,
 }
 
+pub(crate) fn peer(cidr: &str, mode: JournalMode) -> Peer {
+    Peer { cidrs: vec![cidr.parse().unwrap()], mode, limits: PeerLimits::default() }
+}
+
 /// One listener on a free port for this machine, in mode plain.
 pub(crate) fn config(data_dir: PathBuf) -> Config {
     Config {
@@ -34,12 +41,14 @@ pub(crate) fn config(data_dir: PathBuf) -> Config {
         listeners: vec![ListenerConfig {
             name: "journal".to_owned(),
             address: "127.0.0.1:0".parse().unwrap(),
+            protocol: Protocol::Smtp,
             start_tls: StartTls::Offered,
             certificate: CertificateSource::SelfSigned,
-            peers: vec![Peer { cidrs: vec!["127.0.0.0/8".parse().unwrap()], mode: JournalMode::Plain }],
+            peers: vec![peer("127.0.0.0/8", JournalMode::Plain)],
         }],
         high_water_bytes: 1 << 30,
         limits: Limits::default(),
+        admin: None,
     }
 }
 

@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use openarchive_mail::journal::JournalMode;
+
 use crate::client::HOSTNAME;
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_openarchive-edge");
@@ -19,10 +21,14 @@ pub(crate) struct Binary {
 }
 
 pub(crate) fn write_config(folder: &Path) -> PathBuf {
+    write_config_of(folder, JournalMode::Plain)
+}
+
+fn write_config_of(folder: &Path, mode: JournalMode) -> PathBuf {
     let path = folder.join("edge.yaml");
     let text = format!(
         "dataDir: data\nhostname: {HOSTNAME}\nlisteners:\n  - name: journal\n    address: 127.0.0.1\n    port: 0\n    \
-         peers:\n      - {{cidrs: [127.0.0.0/8], journalMode: plain}}\n"
+         peers:\n      - {{cidrs: [127.0.0.0/8], journalMode: {mode}}}\n"
     );
     fs::write(&path, text).unwrap();
     path
@@ -31,14 +37,14 @@ pub(crate) fn write_config(folder: &Path) -> PathBuf {
 impl Binary {
     /// Waits until it listens.
     pub(crate) fn start(folder: &Path) -> Self {
-        Self::start_as(Command::new(PROGRAM), folder)
+        Self::start_as(Command::new(PROGRAM), folder, JournalMode::Plain)
     }
 
     /// `command` is the program or something that runs it.
-    pub(crate) fn start_as(mut command: Command, folder: &Path) -> Self {
+    pub(crate) fn start_as(mut command: Command, folder: &Path, mode: JournalMode) -> Self {
         let mut child = command
             .args(["run", "--config"])
-            .arg(write_config(folder))
+            .arg(write_config_of(folder, mode))
             .stdout(Stdio::piped())
             .stderr(fs::File::create(folder.join("edge.log")).unwrap())
             .spawn()

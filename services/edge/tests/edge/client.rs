@@ -121,12 +121,36 @@ impl Client {
         self.try_reply()
     }
 
+    /// The answer to the last chunk of a mail with this content, sent by BDAT in chunks of this many bytes.
+    pub(crate) fn chunked_mail(&mut self, content: &[u8], chunk_bytes: usize) -> String {
+        self.send("MAIL FROM:<from@example.com> BODY=BINARYMIME\r\nRCPT TO:<to@example.com>\r\n");
+        for _ in 0..2 {
+            let reply = self.reply();
+            assert!(reply.starts_with("250"), "{reply}");
+        }
+        for chunk in content.chunks(chunk_bytes) {
+            self.send(format!("BDAT {}\r\n", chunk.len()));
+            self.send(chunk);
+            assert_eq!(self.reply(), format!("250 2.0.0 {} octets received\n", chunk.len()));
+        }
+        self.say("BDAT 0 LAST\r\n")
+    }
+
     /// The answer to a mail with this content.
     pub(crate) fn mail(&mut self, content: &[u8]) -> String {
         self.begin_mail();
         self.send(stuffed(content));
         self.say(".\r\n")
     }
+}
+
+/// A journal report (Exchange Server 2007 and later) that carries `mail`.
+pub(crate) fn report_of(mail: &[u8]) -> Vec<u8> {
+    let head = "X-MS-Journal-Report:\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"_report_\"\r\n\r\n\
+        --_report_\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\nSender: alice@example.org\r\nSubject: s\r\n\
+        Message-Id: <1@example.org>\r\nTo: bob@example.org\r\nBcc: carol@example.org\r\n\r\n--_report_\r\n\
+        Content-Type: message/rfc822\r\n\r\n";
+    [head.as_bytes(), mail, b"\r\n--_report_--\r\n"].concat()
 }
 
 /// What a mail server writes for this content: each leading dot twice.

@@ -2,9 +2,11 @@
 
 use std::{fs, path::Path, process::Command};
 
+use openarchive_mail::journal::JournalMode;
+
 use crate::{
     binary::{Binary, PROGRAM, wait_for},
-    client::{Client, noise},
+    client::{Client, noise, report_of},
 };
 
 /// Prints why and returns true, unless skipping is forbidden.
@@ -27,7 +29,7 @@ fn syncs(trace: &Path) -> usize {
 }
 
 /// fsyncs while `sessions` send `mails` each, after one mail that warms up.
-fn count(sessions: usize, mails: usize) -> usize {
+fn count(sessions: usize, mails: usize, mode: JournalMode) -> usize {
     let folder = tempfile::tempdir().unwrap();
     let trace = folder.path().join("trace");
     let mut command = Command::new("strace");
@@ -39,11 +41,15 @@ fn count(sessions: usize, mails: usize) -> usize {
         "-o",
     ]);
     command.arg(&trace).arg(PROGRAM);
-    let edge = Binary::start_as(command, folder.path());
+    let edge = Binary::start_as(command, folder.path(), mode);
     let mut clients: Vec<Client> = (0..sessions).map(|_| Client::ready(edge.address)).collect();
     assert!(clients[0].mail(b"warm up\r\n").starts_with("250"));
     let before = wait_for("the warm-up in the trace", || Some(syncs(&trace)).filter(|n| *n > 0));
-    let content: Vec<Vec<u8>> = (0..sessions * mails).map(|n| noise(n as u64, 20_000)).collect();
+    let content = |n| {
+        let mail = noise(n as u64, 20_000);
+        if mode == JournalMode::ExchangeReport { report_of(&mail) } else { mail }
+    };
+    let content: Vec<Vec<u8>> = (0..sessions * mails).map(content).collect();
     std::thread::scope(|scope| {
         for (client, content) in clients.iter_mut().zip(content.chunks(mails)) {
             scope.spawn(move || {
@@ -63,7 +69,14 @@ fn count(sessions: usize, mails: usize) -> usize {
 #[test]
 fn a_single_session_costs_one_fsync_per_mail() {
     if !must_skip() {
-        assert_eq!(count(1, 200), 200);
+        assert_eq!(count(1, 200, JournalMode::Plain), 200);
+    }
+}
+
+#[test]
+fn a_journal_report_and_the_mail_in_it_cost_one_fsync() {
+    if !must_skip() {
+        assert_eq!(count(1, 50, JournalMode::ExchangeReport), 50);
     }
 }
 
@@ -71,7 +84,7 @@ fn a_single_session_costs_one_fsync_per_mail() {
 fn twenty_sessions_share_them() {
     if !must_skip() {
         let (sessions, mails) = (20, 50);
-        let during = count(sessions, mails);
+        let during = count(sessions, mails, JournalMode::Plain);
         assert!(during * 4 <= sessions * mails, "{during} fsyncs for {} mails", sessions * mails);
     }
 }

@@ -2,19 +2,22 @@
 
 use std::{
     collections::BTreeMap,
+    process::Command,
     sync::atomic::{AtomicU64, Ordering},
 };
 
 use openarchive_domain::Digest;
 use openarchive_edge::buffer::{Buffer, BufferOptions, Buffered, MessageId};
+use openarchive_mail::journal::JournalMode;
 
 use crate::{
     agent::bytes_of,
-    binary::{Binary, wait_for},
-    client::{Client, noise},
+    binary::{Binary, PROGRAM, wait_for},
+    client::{Client, noise, report_of},
 };
 
 const ROUNDS: u64 = 10;
+const REPORT_ROUNDS: u64 = 3;
 const SESSIONS: u64 = 6;
 
 /// Sends until the connection breaks; returns the digests that were answered with 250 and the one that was not answered.
@@ -36,6 +39,54 @@ fn send_until_killed(
         accepted.fetch_add(1, Ordering::Relaxed);
     }
     unreachable!("the agent is killed before all numbers are used")
+}
+
+/// Sends journal reports until the connection breaks; returns how many were answered with 250.
+fn send_reports_until_killed(mut client: Client, seed: u64, accepted: &AtomicU64) -> u64 {
+    for n in 0.. {
+        let mail = [b"Subject: in a report\r\n\r\n".to_vec(), noise(seed + n, 5_000)].concat();
+        let Some(reply) = client.try_mail(&report_of(&mail)) else { return n };
+        assert!(reply.starts_with("250 2.0.0 kept as "), "{reply}");
+        accepted.fetch_add(1, Ordering::Relaxed);
+    }
+    unreachable!("the agent is killed before all numbers are used")
+}
+
+#[test]
+fn a_kill_never_parts_a_journal_report_from_the_mail_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut answered = 0;
+    for round in 0..REPORT_ROUNDS {
+        let edge = Binary::start_as(Command::new(PROGRAM), folder.path(), JournalMode::ExchangeReport);
+        let accepted = AtomicU64::new(0);
+        let clients: Vec<Client> = (0..SESSIONS).map(|_| Client::ready(edge.address)).collect();
+        std::thread::scope(|scope| {
+            let accepted = &accepted;
+            let seed = |session: u64| (round * SESSIONS + session) * 100_000;
+            let send = |(session, client)| {
+                scope.spawn(move || send_reports_until_killed(client, seed(session), accepted))
+            };
+            let senders: Vec<_> = (0..SESSIONS).zip(clients).map(send).collect();
+            let moment = 10 + round * 7919 % 31;
+            wait_for("reports", || (accepted.load(Ordering::Relaxed) >= moment).then_some(()));
+            edge.kill();
+            answered += senders.into_iter().map(|sender| sender.join().unwrap()).sum::<u64>();
+        });
+    }
+    let options = BufferOptions { data_dir: folder.path().join("data"), high_water_bytes: u64::MAX };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let buffer = Buffer::open(options).unwrap();
+        let pending = buffer.pending(MessageId::START, 1_000_000).await.unwrap();
+        assert!(pending.len() as u64 >= 2 * answered, "{answered} reports were answered with 250");
+        for pair in pending.chunks(2) {
+            let [report, mail] = pair else { panic!("a report without its mail") };
+            assert_eq!((report.flags[0].as_str(), mail.flags[0].as_str()), ("journal-report", "journaled"));
+            let report = bytes_of(&buffer.rebuild(report).await.unwrap());
+            let mail = bytes_of(&buffer.rebuild(mail).await.unwrap());
+            assert!(report_of(&mail) == report, "the mail is the one of its report");
+        }
+    });
 }
 
 #[test]

@@ -87,15 +87,68 @@ fn one_session_too_many_is_told_to_come_back() {
 }
 
 #[test]
+fn a_peer_has_its_own_number_of_sessions_and_the_listener_one_for_all() {
+    let edge = Edge::start(|config| config.listeners[0].peers[0].limits.connections_max = 2);
+    let mut held = [edge.client(), edge.client()];
+    let (mut third, greeting) = Client::connect(edge.address);
+    assert_eq!(greeting, "421 4.7.0 too many connections from this peer, try again later\n");
+    assert!(third.is_closed());
+    assert_eq!(held[0].mail(b"x\r\n"), "250 2.0.0 kept as 1\n", "who has a session keeps it");
+    assert_eq!(held[0].say("QUIT\r\n"), "221 2.0.0 bye\n");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !Client::connect(edge.address).1.starts_with("220") {
+        assert!(Instant::now() < deadline, "a place that became free is not given out");
+    }
+}
+
+#[test]
+fn a_peer_that_connects_too_often_waits() {
+    let edge = Edge::start(|config| config.listeners[0].peers[0].limits.connections_per_minute = Some(3));
+    for _ in 0..3 {
+        assert!(Client::connect(edge.address).1.starts_with("220 "));
+    }
+    let (mut fourth, greeting) = Client::connect(edge.address);
+    assert_eq!(greeting, "421 4.7.0 too many connections in a minute, try again later\n");
+    assert!(fourth.is_closed());
+}
+
+#[test]
+fn a_peer_that_mails_too_fast_waits_and_other_listeners_do_not() {
+    let edge = Edge::start(|config| {
+        config.listeners.push(openarchive_edge::config::ListenerConfig {
+            name: "other".to_owned(),
+            ..config.listeners[0].clone()
+        });
+        config.listeners[0].peers[0].limits.mails_per_minute = Some(3);
+    });
+    let (mut first, mut second) = (edge.client(), edge.client());
+    assert_eq!(first.mail(b"1\r\n"), "250 2.0.0 kept as 1\n");
+    assert_eq!(second.mail(b"2\r\n"), "250 2.0.0 kept as 2\n");
+    assert_eq!(first.mail(b"3\r\n"), "250 2.0.0 kept as 3\n");
+    let too_fast = "450 4.7.1 too many mails in a minute, try again later\n";
+    assert_eq!(first.say("MAIL FROM:<a@b>\r\n"), too_fast);
+    assert_eq!(second.say("MAIL FROM:<a@b>\r\n"), too_fast, "the peer's sessions share the number");
+    assert_eq!(first.say("NOOP\r\n"), "250 2.0.0 ok\n", "the session goes on");
+    let mut other = Client::ready(edge.agent().listening()[1].address);
+    assert_eq!(other.mail(b"4\r\n"), "250 2.0.0 kept as 4\n");
+}
+
+#[test]
 fn a_client_that_dribbles_is_sent_away_in_time() {
     let edge = Edge::start(|config| {
         config.limits.command_timeout = Duration::from_secs(1);
         config.limits.body_timeout = Duration::from_secs(1);
     });
-    for begin_mail in [false, true] {
+    for begun in ["a command", "DATA", "a chunk"] {
         let mut client = edge.client();
-        if begin_mail {
-            client.begin_mail();
+        match begun {
+            "DATA" => client.begin_mail(),
+            "a chunk" => {
+                client.say("MAIL FROM:<a@b>\r\n");
+                client.say("RCPT TO:<c@d>\r\n");
+                client.send("BDAT 1000000 LAST\r\n");
+            }
+            _ => {}
         }
         let started = Instant::now();
         let address = edge.address;
@@ -109,7 +162,7 @@ fn a_client_that_dribbles_is_sent_away_in_time() {
             });
             client.reply()
         });
-        assert_eq!(reply, "421 4.4.2 waited too long\n", "in a mail: {begin_mail}, {address}");
+        assert_eq!(reply, "421 4.4.2 waited too long\n", "in {begun}, {address}");
         let elapsed = started.elapsed();
         assert!((Duration::from_millis(900)..Duration::from_secs(10)).contains(&elapsed), "{elapsed:?}");
     }

@@ -4,8 +4,10 @@
 
 mod agent;
 mod binary;
+mod chunking;
 mod client;
 mod disk_syncs;
+mod journal;
 mod kill;
 mod limits;
 mod memory;

@@ -1,12 +1,15 @@
 //! What sessions and large mails cost in memory, measured on the real program.
 
+use std::{path::Path, process::Command};
+
 use openarchive_domain::Digest;
-use openarchive_edge::buffer::{Buffer, BufferOptions, MessageId};
+use openarchive_edge::buffer::{Buffer, BufferOptions, Buffered, MessageId};
+use openarchive_mail::journal::JournalMode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{
-    binary::Binary,
-    client::{Client, noise, stuffed},
+    binary::{Binary, PROGRAM},
+    client::{Client, noise, report_of, stuffed},
 };
 
 const SESSIONS: u64 = 1000;
@@ -63,29 +66,56 @@ fn a_session_within_a_large_mail_holds_a_mebibyte_at_most() {
     }
 }
 
-#[test]
-fn a_mail_of_100_mib_passes_through_little_memory() {
-    let folder = tempfile::tempdir().unwrap();
-    let edge = Binary::start(folder.path());
+/// A mail with one attachment, and the length of the attachment's content.
+fn large_mail() -> (Vec<u8>, u64) {
     let head =
         b"Subject: large\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\
         Content-Type: application/octet-stream; name=a\r\nContent-Transfer-Encoding: base64\r\n\r\n";
     let line = format!("{}\r\n", "QUJD".repeat(19));
     let lines = (LARGE_MAIL_BYTES - head.len()) / line.len();
     let mail = [head.as_slice(), line.repeat(lines).as_bytes(), b"--b--\r\n"].concat();
-    assert_eq!(Client::ready(edge.address).mail(&mail), "250 2.0.0 kept as 1\n");
+    (mail, (lines * 57) as u64)
+}
+
+/// What is in the buffer, after a look at how much memory the agent ever held.
+fn buffered(edge: Binary, folder: &Path) -> Vec<Buffered> {
     let peak = edge.memory_kib("VmHWM");
     println!("peak of the resident set: {peak} KiB");
     assert!(peak <= EDGE_KIB_MAX, "{peak} KiB");
     edge.kill();
-
-    let options = BufferOptions { data_dir: folder.path().join("data"), high_water_bytes: u64::MAX };
+    let options = BufferOptions { data_dir: folder.join("data"), high_water_bytes: u64::MAX };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let buffer = Buffer::open(options).unwrap();
         let pending = buffer.pending(MessageId::START, 10).await.unwrap();
-        assert_eq!(pending[0].message, Digest::of(&mail));
-        assert_eq!(pending[0].parts[0].length, (lines * 57) as u64);
-        buffer.rebuild(&pending[0]).await.unwrap();
-    });
+        for mail in &pending {
+            buffer.rebuild(mail).await.unwrap();
+        }
+        pending
+    })
+}
+
+#[test]
+fn a_mail_of_100_mib_passes_through_little_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let edge = Binary::start(folder.path());
+    let (mail, attachment_bytes) = large_mail();
+    assert_eq!(Client::ready(edge.address).mail(&mail), "250 2.0.0 kept as 1\n");
+    let pending = buffered(edge, folder.path());
+    assert_eq!(pending[0].message, Digest::of(&mail));
+    assert_eq!(pending[0].parts[0].length, attachment_bytes);
+}
+
+#[test]
+fn a_journal_report_of_100_mib_in_one_chunk_passes_through_little_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let edge = Binary::start_as(Command::new(PROGRAM), folder.path(), JournalMode::ExchangeReport);
+    let (mail, attachment_bytes) = large_mail();
+    let report = report_of(&mail);
+    let reply = Client::ready(edge.address).chunked_mail(&report, report.len());
+    assert_eq!(reply, "250 2.0.0 kept as 1 to 2\n");
+    let pending = buffered(edge, folder.path());
+    assert_eq!((pending[0].message, pending[1].message), (Digest::of(&report), Digest::of(&mail)));
+    assert_eq!(pending[0].parts, pending[1].parts);
+    assert_eq!(pending[1].parts[0].length, attachment_bytes);
 }

@@ -1,15 +1,11 @@
 //! What a mail server can see.
 
 use openarchive_domain::Digest;
-use openarchive_edge::{
-    agent::Agent,
-    buffer::State,
-    smtp::{Peer, session::StartTls},
-};
+use openarchive_edge::{agent::Agent, buffer::State, smtp::session::StartTls};
 use openarchive_mail::journal::JournalMode;
 
 use crate::{
-    agent::{Edge, NOW, config},
+    agent::{Edge, NOW, config, peer},
     client::{Client, noise, stuffed},
 };
 
@@ -102,7 +98,6 @@ fn addresses_of_any_kind_are_kept_and_what_is_not_utf8_is_refused() {
 #[test]
 fn each_peer_has_one_mode_and_a_stranger_none() {
     let edge = Edge::start(|config| {
-        let peer = |cidr: &str, mode| Peer { cidrs: vec![cidr.parse().unwrap()], mode };
         config.listeners[0].peers = vec![peer("127.0.0.1/32", JournalMode::JrnPlus)];
         config.listeners.push(openarchive_edge::config::ListenerConfig {
             name: "other".to_owned(),

@@ -13,11 +13,12 @@ use openarchive_proto::ingest::v1::{
     agent_service_server::{AgentService, AgentServiceServer},
     upload_blobs_request::Item,
 };
+use openarchive_rpc::RpcChannel;
 use tokio::{net::TcpListener, runtime::Runtime};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
     Request, Response, Status, Streaming,
-    transport::{Channel, Endpoint, Server, ServerTlsConfig},
+    transport::{Endpoint, Server, ServerTlsConfig},
 };
 
 use super::archive::{Archive, Fault, Lie, ORIGIN, signer};
@@ -84,8 +85,8 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    pub(crate) fn channel(&self) -> Channel {
-        Endpoint::from_shared(format!("http://{}", self.address)).unwrap().connect_lazy()
+    pub(crate) fn channel(&self) -> RpcChannel {
+        Endpoint::from_shared(format!("http://{}", self.address)).unwrap().connect_lazy().into()
     }
 }
 
@@ -182,6 +183,17 @@ impl AgentService for Core {
         let items = request.into_inner().items;
         let results = self.archive()?.commit(&self.agent, &items);
         Ok(Response::new(proto::CommitMessagesResponse { results }))
+    }
+
+    async fn enrol(&self, _: Request<proto::EnrolRequest>) -> Result<Response<proto::EnrolResponse>, Status> {
+        Err(Status::unimplemented("this archive lets nobody in"))
+    }
+
+    async fn renew_certificate(
+        &self,
+        _: Request<proto::RenewCertificateRequest>,
+    ) -> Result<Response<proto::RenewCertificateResponse>, Status> {
+        Err(Status::unimplemented("this archive issues no certificates"))
     }
 
     async fn report_status(

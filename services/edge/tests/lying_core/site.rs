@@ -15,9 +15,9 @@ use openarchive_edge::{
 };
 use openarchive_ledger::policy::Policy;
 use openarchive_mail::journal::JournalMode;
+use openarchive_rpc::RpcChannel;
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 
 use super::archive::{ORIGIN, signer};
 
@@ -38,7 +38,7 @@ impl Site {
     }
 
     /// Starts the sync worker; a worker that ran before has ended then.
-    pub(crate) async fn sync(&mut self, channel: Channel) {
+    pub(crate) async fn sync(&mut self, channel: RpcChannel) {
         self.stop().await;
         let policy = Policy::of_logs(vec![signer(ORIGIN, 1).verifier().clone()]);
         let trust = LogTrust::from_policy(self.agent.parse().unwrap(), &policy).unwrap();
@@ -81,7 +81,7 @@ impl Site {
             mode: Mode::Journal(JournalMode::Plain),
             progress: None,
         };
-        Acceptor::new(self.buffer.clone(), clock()).accept(arrival).await.unwrap()
+        Acceptor::new(self.buffer.clone(), clock()).accept(arrival).await.unwrap().seat
     }
 
     pub(crate) async fn pending(&self) -> Vec<Buffered> {

@@ -7,6 +7,7 @@ use openarchive_ledger::{
     origin::LogId,
 };
 use openarchive_proto::trust::v1::{Leaf, ListLeavesRequest, ListLeavesResponse};
+use openarchive_schema::{TenantScope, begin};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tonic::Code;
@@ -123,15 +124,17 @@ type Openings = BTreeMap<u64, (String, Salt)>;
 
 async fn openings(caller: &Caller, services: &Services, leaves: &[Leaf]) -> Result<Openings, Problem> {
     let requests: Vec<String> = leaves.iter().filter_map(|leaf| text(&parse(leaf), "request")).collect();
+    let database = |error| refusal::database(&error);
+    let mut tx = begin(&services.pool, TenantScope::One(&caller.tenant)).await.map_err(database)?;
     // By request id, which the table is keyed with.
     let rows = sqlx::query!(
         "select leaf_index, object, salt from gateway.audit_record where tenant = $1 and request = any($2)",
         caller.tenant.as_str(),
         &requests
     )
-    .fetch_all(&services.pool)
+    .fetch_all(&mut *tx)
     .await
-    .map_err(|error| refusal::database(&error))?;
+    .map_err(database)?;
     let opening = |salt: Vec<u8>| salt.try_into().map(Salt::new).ok();
     let rows = rows
         .into_iter()

@@ -101,6 +101,19 @@ impl OpenedMessage {
         }
     }
 
+    /// At most so many bytes from its beginning, and whether there are more.
+    pub(super) async fn beginning(&mut self, bytes_max: usize) -> Result<(Vec<u8>, bool), Status> {
+        let mut source = Vec::new();
+        while let Some(piece) = self.next().await? {
+            let room = bytes_max - source.len();
+            source.extend_from_slice(&piece[..piece.len().min(room)]);
+            if piece.len() > room {
+                return Ok((source, true));
+            }
+        }
+        Ok((source, false))
+    }
+
     fn into_stream(self) -> impl Stream<Item = io::Result<Bytes>> + Send {
         futures::stream::try_unfold(self, async |mut opened| match opened.next().await {
             Ok(piece) => Ok(piece.map(|piece| (piece, opened))),

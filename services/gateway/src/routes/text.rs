@@ -39,16 +39,10 @@ pub(crate) async fn view(
     let read = async {
         let _permit = services.text_views.acquire().await.map_err(|_| broke_off())?;
         let mut opened = content::open(&caller, &services, message).await?;
-        let mut source = Vec::new();
-        let mut longer = false;
-        while let Some(piece) = opened.next().await.map_err(|status| Service::Catalogue.refused(&status))? {
-            let room = TEXT_SOURCE_BYTES_MAX - source.len();
-            source.extend_from_slice(&piece[..piece.len().min(room)]);
-            if piece.len() > room {
-                longer = true;
-                break;
-            }
-        }
+        let (source, longer) = opened
+            .beginning(TEXT_SOURCE_BYTES_MAX)
+            .await
+            .map_err(|status| Service::Catalogue.refused(&status))?;
         let view = tokio::task::spawn_blocking(move || render(&extract(&source), longer));
         view.await.map_err(|_| broke_off())
     };

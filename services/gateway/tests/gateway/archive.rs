@@ -1,6 +1,6 @@
 //! A whole archive of its own for each test, and a client of its gateway.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -10,15 +10,19 @@ use axum::{
 use openarchive_domain::{Digest, RetentionClass, SystemClock, Tenant};
 use openarchive_gateway::{Gateway, GatewayConfig};
 use openarchive_index::{IndexServer, engine};
-use openarchive_ingest::{Identity, Ingest, IngestConfig};
+use openarchive_ingest::{Ingest, IngestConfig};
 use openarchive_mail::split_in_memory;
 use openarchive_objects::{LocalStore, ObjectStore};
-use openarchive_proto::ingest::v1::{
-    BlobRole, CommitItem, CommitMessagesRequest, Envelope, Offer, OfferPart, State, UploadBlobsRequest,
-    UploadHeader, agent_service_client::AgentServiceClient, commit_result::Outcome,
-    upload_blobs_request::Item,
+use openarchive_proto::{
+    index::v1::index_service_server::IndexServiceServer,
+    ingest::v1::{
+        BlobRole, CommitItem, CommitMessagesRequest, Envelope, Offer, OfferPart, State, UploadBlobsRequest,
+        UploadHeader, agent_service_client::AgentServiceClient, commit_result::Outcome,
+        upload_blobs_request::Item,
+    },
 };
-use openarchive_rpc::{CHUNK_BYTES_MAX, in_process};
+use openarchive_rpc::{CHUNK_BYTES_MAX, PeerIdentity, Role, in_process_as};
+use openarchive_schema::DatabaseRole;
 use openarchive_storage::{Storage, StorageConfig, StorageParts};
 use openarchive_testkit::database::TestDatabase;
 use openarchive_trust::{CheckpointIntervals, Keys, Trust, TrustConfig};
@@ -26,23 +30,27 @@ use openarchive_worker::{Worker, WorkerConfig};
 use serde_json::{Value, json};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use tempfile::TempDir;
-use tonic::transport::Server;
 use tower::ServiceExt as _;
+
+use crate::replaced_index::IndexPlace;
 
 pub(crate) const WAIT_MAX: Duration = Duration::from_secs(30);
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 pub(crate) struct Archive {
+    /// The superuser's: for what only a test does.
     pub(crate) pool: PgPool,
+    services: [PgPool; 5],
     pub(crate) router: Router,
     pub(crate) token: String,
     /// Taken out to stop its sequencer.
     pub(crate) trust: Option<Trust>,
     ingest: Ingest,
+    index: IndexPlace,
     _worker: Worker,
     _storage: Storage,
     // Dropped last: a failed test keeps the database.
-    _dir: TempDir,
+    dir: TempDir,
     _database: TestDatabase,
 }
 
@@ -50,25 +58,46 @@ pub(crate) fn tenant(name: &str) -> Tenant {
     name.parse().unwrap()
 }
 
+async fn new_index(folder: &Path) -> IndexServiceServer<IndexServer> {
+    let generation = engine::Generation::from_bytes(openarchive_domain::random::bytes());
+    IndexServer::new(engine::Engine::open(folder, generation).await.unwrap()).into_service()
+}
+
 impl Archive {
+    /// Takes the database away from every service.
+    pub(crate) async fn close_pools(&self) {
+        for pool in &self.services {
+            pool.close().await;
+        }
+    }
+
+    /// Puts an empty index in the place of the one that is there.
+    pub(crate) async fn replace_index(&self) {
+        self.index.replace(new_index(&self.dir.path().join("another-index")).await);
+    }
+
     pub(crate) async fn start() -> Self {
         let database = TestDatabase::start();
-        let pool = PgPoolOptions::new().max_connections(24).connect(&database.url()).await.unwrap();
+        let pool = PgPoolOptions::new().max_connections(8).connect(&database.url()).await.unwrap();
         openarchive_schema::migrate(&pool).await.unwrap();
+        let services = DatabaseRole::ALL.map(|role| {
+            let url = database.url_as(role.as_str());
+            PgPoolOptions::new().max_connections(24).connect_lazy(&url).unwrap()
+        });
+        let [ingest_pool, storage_pool, trust_pool, gateway_pool, worker_pool] = services.clone();
         let dir = tempfile::tempdir().unwrap();
         let objects = LocalStore::open(&dir.path().join("objects"), Arc::new(SystemClock)).unwrap();
         let objects: ObjectStore = objects.into();
         let keys = Keys::from_secrets([1; 32], [2; 32]);
-        let mut config = TrustConfig::new(pool.clone(), objects.clone(), keys, "archive.example", "test");
+        let mut config = TrustConfig::new(trust_pool, objects.clone(), keys, "archive.example", "test");
         config.intervals = CheckpointIntervals::every(Duration::from_millis(30));
         let trust = Trust::start(config).await.unwrap();
-        let trust_channel = in_process(Server::builder().add_service(trust.server()));
         let storage = Storage::start(StorageConfig {
             parts: StorageParts {
-                pool: pool.clone(),
+                pool: storage_pool,
                 key_objects: objects.clone(),
                 objects,
-                trust: trust_channel.clone(),
+                trust: in_process_as(Role::Storage, trust.server()),
             },
             spool_dir: dir.path().join("spool"),
             clock: Arc::new(SystemClock),
@@ -76,51 +105,56 @@ impl Archive {
         });
         let storage = storage.await.unwrap();
         let ingest = Ingest::start(IngestConfig {
-            pool: pool.clone(),
-            storage: in_process(Server::builder().add_service(storage.server())),
-            trust: trust_channel.clone(),
+            pool: ingest_pool,
+            storage: in_process_as(Role::Ingest, storage.server()),
+            trust: in_process_as(Role::Ingest, trust.server()),
             tenants: vec![tenant("acme"), tenant("other")],
             default_class: RetentionClass::DEFAULT,
             clock: Arc::new(SystemClock),
         });
-        let catalogue = in_process(Server::builder().add_service(ingest.catalogue_server()));
-        let generation = engine::Generation::from_bytes(openarchive_domain::random::bytes());
-        let engine = engine::Engine::open(&dir.path().join("index"), generation).await.unwrap();
-        let index = in_process(Server::builder().add_service(IndexServer::new(engine).into_service()));
+        let index = IndexPlace::new(new_index(&dir.path().join("index")).await);
         let worker = Worker::start(WorkerConfig {
-            pool: pool.clone(),
-            catalogue: catalogue.clone(),
-            index: index.clone(),
+            pool: worker_pool,
+            catalogue: in_process_as(Role::Worker, ingest.catalogue_server()),
+            index: in_process_as(Role::Worker, index.clone()),
+            storage: in_process_as(Role::Worker, storage.server()),
             tenants: vec!["acme".to_owned(), "other".to_owned()],
             retry_after: Duration::from_millis(50),
         });
-        let worker_channel = in_process(Server::builder().add_service(worker.server()));
         let router = Gateway::router(GatewayConfig {
-            pool: pool.clone(),
-            catalogue,
-            index,
-            trust: trust_channel,
-            worker: worker_channel,
+            pool: gateway_pool,
+            catalogue: in_process_as(Role::Gateway, ingest.catalogue_server()),
+            index: in_process_as(Role::Gateway, index.clone()),
+            trust: in_process_as(Role::Gateway, trust.server()),
+            worker: in_process_as(Role::Gateway, worker.server()),
             clock: Arc::new(SystemClock),
         });
         let token = Gateway::ensure_first_token(&pool, &tenant("acme"), &SystemClock).await.unwrap().unwrap();
         Self {
             pool,
+            services,
             router,
             token,
             trust: Some(trust),
             ingest,
+            index,
             _worker: worker,
             _storage: storage,
-            _dir: dir,
+            dir,
             _database: database,
         }
     }
 
     /// Archives mails for `acme` as agent `mx1` would, and waits until they are searchable.
     pub(crate) async fn archive(&self, mails: &[&[u8]]) {
-        let server = self.ingest.agent_server(Identity::Fixed("acme/mx1".parse().unwrap()));
-        let mut agent = AgentServiceClient::new(in_process(Server::builder().add_service(server)));
+        self.archive_as("acme/mx1", &["bob@example.org", "hidden@example.org"], mails).await;
+        self.wait_found("*", mails.len() as u64).await;
+    }
+
+    /// Archives mails as an agent would that brings them for these recipients.
+    pub(crate) async fn archive_as(&self, agent: &str, recipients: &[&str], mails: &[&[u8]]) {
+        let caller = PeerIdentity::local_agent(agent.parse().unwrap());
+        let mut agent = AgentServiceClient::new(in_process_as(caller, self.ingest.agent_server()));
         let (mut uploads, mut items) = (Vec::new(), Vec::new());
         for (seq, mail) in (1..).zip(mails) {
             let (split, parts) = split_in_memory(mail);
@@ -144,7 +178,7 @@ impl Archive {
                 parts: parts.iter().map(part).collect(),
                 envelope: Some(Envelope {
                     from: "alice@example.org".into(),
-                    to: vec!["bob@example.org".into(), "hidden@example.org".into()],
+                    to: recipients.iter().map(ToString::to_string).collect(),
                     peer: "192.0.2.1".into(),
                     mode: "plain".into(),
                 }),
@@ -160,9 +194,12 @@ impl Archive {
         for result in committed.results {
             assert!(matches!(result.outcome, Some(Outcome::Receipt(_))), "{result:?}");
         }
-        let all = mails.len() as u64;
+    }
+
+    /// Waits until a query finds exactly so many mails.
+    pub(crate) async fn wait_found(&self, query: &str, total: u64) {
         let begun = tokio::time::Instant::now();
-        while self.post("/api/v1/search/emails/", &json!({ "query": "*" })).await.json()["total"] != all {
+        while self.post("/api/v1/search/emails/", &json!({ "query": query })).await.json()["total"] != total {
             assert!(begun.elapsed() < WAIT_MAX, "mail does not become searchable");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

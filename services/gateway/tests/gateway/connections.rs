@@ -1,8 +1,9 @@
 //! TLS, slow clients, and the end.
 
-use std::{sync::Arc, time::Duration};
+use std::{fs, sync::Arc, time::Duration};
 
-use openarchive_gateway::{SHUTDOWN_TIME_MAX, serve};
+use openarchive_gateway::{GatewayTls, SHUTDOWN_TIME_MAX, serve};
+use openarchive_rpc::ReloadingCertificate;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -27,9 +28,14 @@ async fn over_tls_clients_that_dawdle_hold_up_nobody_and_a_stop_waits_for_no_idl
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let server = tokio::spawn(serve(listener, Some(Arc::new(tls)), archive.router.clone(), async {
-        let _ = stopped.await;
-    }));
+    let server = tokio::spawn(serve(
+        listener,
+        Some(GatewayTls::Fixed(Arc::new(tls))),
+        archive.router.clone(),
+        async {
+            let _ = stopped.await;
+        },
+    ));
 
     // They connect and say nothing, or not TLS.
     let mut dawdling = Vec::new();
@@ -75,5 +81,35 @@ async fn without_tls_it_serves_in_clear_one_request_after_another() {
         }
         assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
     }
+    server.abort();
+}
+
+#[tokio::test]
+async fn a_changed_certificate_is_shown_to_new_connections_and_the_earlier_ones_stay() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
+    let issue = || rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let client_of = |made: &rcgen::CertifiedKey<rcgen::KeyPair>| {
+        fs::write(&certificate, made.cert.pem()).unwrap();
+        fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let authority = reqwest::Certificate::from_der(made.cert.der()).unwrap();
+        reqwest::Client::builder().tls_certs_only([authority]).no_proxy().build().unwrap()
+    };
+    let early = client_of(&issue());
+    let archive = Archive::start().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let health = format!("https://localhost:{}/api/v1/health", listener.local_addr().unwrap().port());
+    let tls = GatewayTls::Reloading(ReloadingCertificate::load(&certificate, &key).unwrap());
+    let server = tokio::spawn(serve(listener, Some(tls), archive.router.clone(), std::future::pending()));
+    assert!(early.get(&health).send().await.unwrap().status().is_success());
+    // Each of these knows one certificate only.
+    let late = client_of(&issue());
+    let deadline = Instant::now() + WAIT_MAX;
+    while late.get(&health).send().await.is_err() {
+        assert!(Instant::now() < deadline, "the new certificate is not shown");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(early.get(&health).send().await.unwrap().status().is_success(), "it still has its connection");
     server.abort();
 }

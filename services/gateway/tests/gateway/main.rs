@@ -3,5 +3,9 @@
 
 mod archive;
 mod connections;
+mod enrolments;
 mod reads;
 mod refusals;
+mod replaced_index;
+mod searches;
+mod speed;

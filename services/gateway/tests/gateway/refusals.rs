@@ -33,10 +33,16 @@ async fn without_a_valid_token_there_is_nothing_and_a_token_sees_its_own_tenant_
     assert_eq!(archive.audit_size().await, before, "another tenant's reads stand in that tenant's log");
 
     archive.token = own;
-    sqlx::query!("update gateway.token set revoked_at = 1 where tenant = 'acme'")
-        .execute(&archive.pool)
-        .await
-        .unwrap();
+    let token = Gateway::list_tokens(&archive.pool, &tenant("acme")).await.unwrap().remove(0);
+    assert_eq!(token.revoked_at, None);
+    let revoke = async |owner: &str, id: &str| {
+        Gateway::revoke_token(&archive.pool, &tenant(owner), id, &SystemClock).await.unwrap()
+    };
+    assert!(!revoke("other", &token.id).await, "a token is its own tenant's");
+    assert!(!revoke("acme", "token-0").await);
+    assert!(archive.get(&eml).await.status.is_success());
+    assert!(revoke("acme", &token.id).await && revoke("acme", &token.id).await);
+    assert!(Gateway::list_tokens(&archive.pool, &tenant("acme")).await.unwrap()[0].revoked_at.is_some());
     archive.get(&eml).await.assert_problem(401, "unauthorized");
 }
 
@@ -160,7 +166,7 @@ async fn requests_have_a_form_and_limits() {
 #[tokio::test]
 async fn health_names_what_is_down() {
     let archive = Archive::start().await;
-    archive.pool.close().await;
+    archive.close_pools().await;
     let answer = archive.get("/api/v1/health").await;
     assert_eq!((answer.status.as_u16(), &answer.json()["status"]), (503, &json!("down")));
     assert_eq!(answer.json()["down"], json!(["database", "catalogue", "worker"]));

@@ -10,6 +10,7 @@ use tantivy::{
 };
 
 use super::{
+    near::NearQuery,
     phrase_prefix::PhrasePrefixQuery,
     prefix,
     schema::{Fields, HAS_ATTACHMENT, NO_DATE},
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     analyser::{analyse, normalise_address, normalise_message_id},
-    query::{self, DateRange, Ending, Query, TextTerm},
+    query::{self, DateRange, Form, Query, SizeRange, TextTerm},
 };
 
 /// The query for one tenant: the tenant's term is always demanded, whatever the query says.
@@ -31,6 +32,7 @@ fn compile(fields: &Fields, query: &Query) -> Box<dyn Compiled> {
         Query::All => Box::new(AllQuery),
         Query::Text(text) => compile_text(fields, text),
         Query::Date(range) => compile_dates(fields, range),
+        Query::Size(range) => compile_sizes(fields, range),
         Query::HasAttachment => term(Term::from_field_u64(fields.has_attachment, HAS_ATTACHMENT)),
         Query::Not(_) => all(fields, std::slice::from_ref(query)),
         Query::And(parts) => all(fields, parts),
@@ -67,14 +69,25 @@ fn compile_dates(fields: &Fields, range: &DateRange) -> Box<dyn Compiled> {
     Box::new(RangeQuery::new(Bound::Included(term(from)), until))
 }
 
+fn compile_sizes(fields: &Fields, range: &SizeRange) -> Box<dyn Compiled> {
+    let term = |bytes| Term::from_field_u64(fields.length, bytes);
+    let from = Bound::Included(term(range.first().unwrap_or(0)));
+    let until = range.last().map_or(Bound::Unbounded, |last| Bound::Included(term(last)));
+    Box::new(RangeQuery::new(from, until))
+}
+
 fn compile_text(fields: &Fields, text: &TextTerm) -> Box<dyn Compiled> {
     let (worded, addressed) = fields.of(text.field());
-    if text.field() == query::Field::MessageId {
-        let id = normalise_message_id(text.text());
-        return any(worded.into_iter().map(|field| exact(field, &id, text.ending())).collect());
+    let whole = match text.field() {
+        query::Field::MessageId => Some(normalise_message_id(text.text())),
+        query::Field::Agent => Some(text.text().to_ascii_lowercase()),
+        _ => None,
+    };
+    if let Some(whole) = whole {
+        return any(worded.into_iter().map(|field| exact(field, &whole, text.form())).collect());
     }
     let words: Vec<_> = analyse(text.text()).into_iter().map(|token| token.text).collect();
-    let mut choices: Vec<_> = worded.into_iter().map(|field| phrase(field, &words, text.ending())).collect();
+    let mut choices: Vec<_> = worded.into_iter().map(|field| phrase(field, &words, text.form())).collect();
     for field in addressed {
         choices.extend(in_addresses(field, text, &words));
     }
@@ -84,38 +97,42 @@ fn compile_text(fields: &Fields, text: &TextTerm) -> Box<dyn Compiled> {
 /// With an `@`: a whole address, or a domain (which is indexed with its `@`). Otherwise words, or a whole domain, or
 /// the beginning of an address.
 fn in_addresses(field: Field, text: &TextTerm, words: &[String]) -> Vec<Box<dyn Compiled>> {
+    if matches!(text.form(), Form::Near(_)) {
+        return vec![phrase(field, words, text.form())];
+    }
     let normalised = normalise_address(text.text());
     if text.text().contains('@') {
-        return vec![exact(field, &address_term(&normalised), text.ending())];
+        return vec![exact(field, &address_term(&normalised), text.form())];
     }
-    let mut choices = vec![phrase(field, words, text.ending())];
+    let mut choices = vec![phrase(field, words, text.form())];
     if !normalised.contains(char::is_whitespace) {
-        choices.push(exact(field, &format!("@{normalised}"), text.ending()));
-        if text.ending() == Ending::Prefix {
+        choices.push(exact(field, &format!("@{normalised}"), text.form()));
+        if text.form() == Form::Prefix {
             choices.push(prefix::query(field, &address_term(&normalised)));
         }
     }
     choices
 }
 
-fn phrase(field: Field, words: &[String], ending: Ending) -> Box<dyn Compiled> {
-    match (words, ending) {
-        ([word], ending) => exact(field, word, ending),
-        (words, Ending::Whole) => {
+fn phrase(field: Field, words: &[String], form: Form) -> Box<dyn Compiled> {
+    match (words, form) {
+        (words, Form::Near(others)) => Box::new(NearQuery::new(field, words, usize::from(others))),
+        ([word], form) => exact(field, word, form),
+        (words, Form::Whole) => {
             let terms = words.iter().map(|word| Term::from_field_text(field, word)).collect();
             Box::new(Settled(Box::new(PhraseQuery::new(terms))))
         }
-        ([words @ .., last], Ending::Prefix) => {
+        ([words @ .., last], Form::Prefix) => {
             Box::new(PhrasePrefixQuery { field, words: words.to_vec(), prefix: last.clone() })
         }
-        ([], Ending::Prefix) => Box::new(tantivy::query::EmptyQuery),
+        ([], Form::Prefix) => Box::new(tantivy::query::EmptyQuery),
     }
 }
 
-fn exact(field: Field, text: &str, ending: Ending) -> Box<dyn Compiled> {
-    match ending {
-        Ending::Whole => term(Term::from_field_text(field, text)),
-        Ending::Prefix => prefix::query(field, text),
+fn exact(field: Field, text: &str, form: Form) -> Box<dyn Compiled> {
+    match form {
+        Form::Whole | Form::Near(_) => term(Term::from_field_text(field, text)),
+        Form::Prefix => prefix::query(field, text),
     }
 }
 

@@ -5,7 +5,7 @@ use tantivy::{
     directory::error::{LockError, OpenDirectoryError, OpenReadError},
 };
 
-use super::{CursorError, PAGE_HITS_MAX};
+use super::{CursorError, ENDINGS_MAX, PAGE_HITS_MAX};
 
 /// Why an index cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +52,8 @@ impl OpenError {
     }
 }
 
-/// Why an open index does not answer. All are worth one more try; if that fails too, check the disk, then recreate.
+/// Why an open index does not answer. All but [`Self::TooBroad`] are worth one more try; if that fails too, check the
+/// disk, then recreate.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     #[error("the index cannot be read: check its disk; if it is damaged, recreate it and feed it anew")]
@@ -60,9 +61,29 @@ pub enum EngineError {
     #[error("the index cannot be written: check its disk for space and rights, then send the batch again")]
     Write(#[source] TantivyError),
     #[error(
+        "more than {ENDINGS_MAX} words begin like the last word of a phrase with `*`: write more of its letters"
+    )]
+    TooBroad,
+    #[error(
         "the index engine broke off: its files may be damaged; recreate it and feed it anew if that persists"
     )]
     Panicked,
+}
+
+/// What a query that asks for too much ends with inside of tantivy, which knows no errors of ours.
+const TOO_BROAD: &str = "openarchive: too broad";
+
+pub(super) fn too_broad() -> TantivyError {
+    TantivyError::InvalidArgument(TOO_BROAD.to_owned())
+}
+
+impl EngineError {
+    pub(super) fn of_read(error: TantivyError) -> Self {
+        match &error {
+            TantivyError::InvalidArgument(text) if text == TOO_BROAD => Self::TooBroad,
+            _ => Self::Read(error),
+        }
+    }
 }
 
 /// Why a search has no answer.

@@ -1,14 +1,16 @@
 //! A phrase whose last word is only a beginning. tantivy's own stops after a number of words; this one is exact.
 
-use std::cmp::Ordering;
-
 use tantivy::{
-    DocId, DocSet, Score, SegmentReader, TERMINATED, TantivyError, Term,
+    DocId, Score, SegmentReader, TantivyError, Term,
     query::{ConstScorer, EnableScoring, Explanation, PhraseQuery, Query, Scorer, Weight},
     schema::Field,
 };
 
-use super::prefix::after_prefix;
+use super::{documents::Documents, error::too_broad, prefix::after_prefix};
+
+/// Most words that the last word of a phrase may be the beginning of, in one segment of the index: each is a phrase to
+/// look for. Beyond it the query is refused rather than answered with a part. A word alone has no such limit.
+pub const ENDINGS_MAX: usize = 65_536;
 
 #[derive(Debug, Clone)]
 pub(super) struct PhrasePrefixQuery {
@@ -40,7 +42,12 @@ impl PhrasePrefixQuery {
             range = range.lt(after);
         }
         let mut endings = range.into_stream()?;
+        let mut count = 0;
         while endings.advance() {
+            count += 1;
+            if count > ENDINGS_MAX {
+                return Err(too_broad());
+            }
             let ending = str::from_utf8(endings.key())
                 .map_err(|_| TantivyError::InternalError("a word in the index is no text".to_owned()))?;
             let mut phrase = words.clone();
@@ -58,36 +65,10 @@ impl PhrasePrefixQuery {
 
 impl Weight for PhrasePrefixQuery {
     fn scorer(&self, reader: &SegmentReader, boost: Score) -> tantivy::Result<Box<dyn Scorer>> {
-        Ok(Box::new(ConstScorer::new(Documents { docs: self.matching(reader)?, at: 0 }, boost)))
+        Ok(Box::new(ConstScorer::new(Documents::new(self.matching(reader)?), boost)))
     }
 
     fn explain(&self, _: &SegmentReader, _: DocId) -> tantivy::Result<Explanation> {
         Ok(Explanation::new("phrase with a prefix", 1.0))
-    }
-}
-
-/// Documents of a segment, ascending.
-struct Documents {
-    docs: Vec<DocId>,
-    at: usize,
-}
-
-impl DocSet for Documents {
-    fn advance(&mut self) -> DocId {
-        self.at = (self.at + 1).min(self.docs.len());
-        self.doc()
-    }
-
-    fn seek(&mut self, target: DocId) -> DocId {
-        self.at += self.docs[self.at..].partition_point(|doc| doc.cmp(&target) == Ordering::Less);
-        self.doc()
-    }
-
-    fn doc(&self) -> DocId {
-        self.docs.get(self.at).copied().unwrap_or(TERMINATED)
-    }
-
-    fn size_hint(&self) -> u32 {
-        self.docs.len() as u32
     }
 }

@@ -15,6 +15,7 @@ use crate::query;
 pub(super) const DATE: &str = "date";
 pub(super) const SEQUENCE: &str = "sequence";
 pub(super) const PARTLY_INDEXED: &str = "partly_indexed";
+pub(super) const OBSERVATIONS: &str = "observations";
 /// The digest in four big-endian words, so that comparing them in order is comparing digests.
 pub(super) const DIGEST: [&str; 4] = ["digest0", "digest1", "digest2", "digest3"];
 
@@ -38,10 +39,14 @@ pub(super) struct Fields {
     pub(super) body: Field,
     pub(super) attachment: Field,
     pub(super) message_id: Field,
+    pub(super) agent: Field,
     pub(super) has_attachment: Field,
+    /// In bytes.
+    pub(super) length: Field,
     pub(super) date: Field,
     pub(super) sequence: Field,
     pub(super) partly_indexed: Field,
+    pub(super) observations: Field,
     pub(super) digest: [Field; 4],
 }
 
@@ -74,11 +79,14 @@ impl Fields {
             subject: schema.add_text_field("subject", words.clone()),
             body: schema.add_text_field("body", words.clone()),
             attachment: schema.add_text_field("attachment", words),
-            message_id: schema.add_text_field("message_id", whole),
+            message_id: schema.add_text_field("message_id", whole.clone()),
+            agent: schema.add_text_field("agent", whole),
             has_attachment: schema.add_u64_field("has_attachment", NumericOptions::default().set_indexed()),
+            length: schema.add_u64_field("length", column.clone()),
             date: schema.add_i64_field(DATE, column.clone()),
             sequence: schema.add_u64_field(SEQUENCE, column.clone()),
             partly_indexed: schema.add_u64_field(PARTLY_INDEXED, column.clone()),
+            observations: schema.add_u64_field(OBSERVATIONS, column.clone()),
             digest: DIGEST.map(|name| schema.add_u64_field(name, column.clone())),
         };
         (schema.build(), fields)
@@ -106,6 +114,7 @@ impl Fields {
             Named::Body => (vec![self.body], vec![]),
             Named::Attachment => (vec![self.attachment], vec![]),
             Named::MessageId => (vec![self.message_id], vec![]),
+            Named::Agent => (vec![self.agent], vec![]),
         }
     }
 }

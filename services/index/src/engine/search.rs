@@ -26,11 +26,11 @@ impl Inner {
         let searcher = self.reader.searcher();
         let pin = match cursor {
             Some(cursor) => cursor.pin,
-            None => highest_sequence(&searcher).map_err(EngineError::Read)?,
+            None => highest_sequence(&searcher).map_err(EngineError::of_read)?,
         };
         let collector = PageCollector { limit, pin, after: cursor.map(|cursor| cursor.last) };
         let compiled = compile::for_tenant(&self.fields, tenant, query);
-        let found = searcher.search(&compiled, &collector).map_err(EngineError::Read)?;
+        let found = searcher.search(&compiled, &collector).map_err(EngineError::of_read)?;
         let next = match found.hits.last() {
             Some(last) if found.following > found.hits.len() as u64 => {
                 Some(Cursor::new(self.generation, tenant, query, pin, last.place).to_string())
@@ -42,7 +42,7 @@ impl Inner {
 
     pub(super) fn count(&self, tenant: &Tenant, query: &Query) -> Result<u64, EngineError> {
         let compiled = compile::for_tenant(&self.fields, tenant, query);
-        let count = self.reader.searcher().search(&compiled, &Count).map_err(EngineError::Read)?;
+        let count = self.reader.searcher().search(&compiled, &Count).map_err(EngineError::of_read)?;
         Ok(count as u64)
     }
 }

@@ -39,7 +39,7 @@ async fn indexing_again_skips_and_survives_a_restart() {
     drop(engine);
 
     let engine = Engine::open(folder.path(), SECOND).await.unwrap();
-    assert_eq!(engine.stats(), Stats { documents: 2, generation: FIRST });
+    assert_eq!(engine.stats(), Stats { documents: 2, generation: FIRST, filled: false });
     assert_eq!(engine.index(batch()).await.unwrap(), [Outcome::Skipped; 3]);
     assert_eq!(subjects_found(&engine, "acme", "alpha").await, 1);
 }
@@ -152,7 +152,7 @@ async fn a_cursor_of_a_rebuilt_index_or_another_query_is_refused() {
     assert_eq!(refused(&engine, "other", "*").await, CursorError::OtherQuery);
     drop(engine);
     let engine = Engine::recreate(folder.path(), SECOND).await.unwrap();
-    assert_eq!(engine.stats(), Stats { documents: 0, generation: SECOND });
+    assert_eq!(engine.stats(), Stats { documents: 0, generation: SECOND, filled: false });
     engine.index(batch()).await.unwrap();
     assert_eq!(refused(&engine, "acme", "*").await, CursorError::IndexRebuilt);
 }
@@ -169,7 +169,7 @@ async fn an_index_is_open_only_once() {
 
 /// The files of the index that have this ending.
 fn files(folder: &std::path::Path, ending: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder.join("v1")).unwrap().map(|entry| entry.unwrap().path());
+    let entries = fs::read_dir(folder.join("v2")).unwrap().map(|entry| entry.unwrap().path());
     entries.filter(|path| path.to_string_lossy().ends_with(ending)).collect()
 }
 
@@ -185,18 +185,18 @@ async fn check_damage(damage: impl Fn(&std::path::Path)) {
         Ok(_) => panic!("damage was not seen"),
     }
     let engine = Engine::recreate(folder.path(), SECOND).await.unwrap();
-    assert_eq!(engine.stats(), Stats { documents: 0, generation: SECOND });
+    assert_eq!(engine.stats(), Stats { documents: 0, generation: SECOND, filled: false });
     assert_eq!(engine.index(vec![document("acme", "alpha")]).await.unwrap(), [Outcome::Indexed]);
     assert_eq!(subjects_found(&engine, "acme", "alpha").await, 1);
 }
 
 #[tokio::test]
 async fn a_damaged_index_is_refused_and_can_be_recreated() {
-    check_damage(|folder| fs::remove_file(folder.join("v1/meta.json")).unwrap()).await;
-    check_damage(|folder| fs::write(folder.join("v1/meta.json"), "{").unwrap()).await;
+    check_damage(|folder| fs::remove_file(folder.join("v2/meta.json")).unwrap()).await;
+    check_damage(|folder| fs::write(folder.join("v2/meta.json"), "{").unwrap()).await;
     check_damage(|folder| {
-        let meta = folder.join("v1/meta.json");
-        let text = fs::read_to_string(&meta).unwrap().replace("openarchive-index v1", "openarchive-index v9");
+        let meta = folder.join("v2/meta.json");
+        let text = fs::read_to_string(&meta).unwrap().replace("openarchive-index v2", "openarchive-index v9");
         fs::write(&meta, text).unwrap();
     })
     .await;
@@ -222,9 +222,9 @@ async fn a_lost_index_is_made_anew_and_says_so_by_its_generation() {
     let engine = Engine::open(folder.path(), FIRST).await.unwrap();
     engine.index(vec![document("acme", "alpha")]).await.unwrap();
     drop(engine);
-    fs::remove_dir_all(folder.path().join("v1")).unwrap();
+    fs::remove_dir_all(folder.path().join("v2")).unwrap();
     let engine = Engine::open(folder.path(), SECOND).await.unwrap();
-    assert_eq!(engine.stats(), Stats { documents: 0, generation: SECOND });
+    assert_eq!(engine.stats(), Stats { documents: 0, generation: SECOND, filled: false });
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use tantivy::tokenizer::{PreTokenizedString, Token, TokenStream, Tokenizer};
 
-use crate::{Address, analyser};
+use crate::{Address, analyser, query::PROXIMITY_DISTANCE_MAX};
 
 /// Its name in the schema. A change of the analyser's answers is a new name.
 pub(super) const TOKENIZER: &str = "openarchive-1";
@@ -45,21 +45,32 @@ impl TokenStream for Stream<'_> {
     }
 }
 
-/// The tokens of one address, with gaps in the positions so that no phrase reaches from one part into another.
+/// Positions that stay free between two texts of a field, so that neither a phrase nor words near each other reach from
+/// one into the next.
+pub(super) const BREAK_POSITIONS: usize = PROXIMITY_DISTANCE_MAX as usize + 1;
+
+/// The tokens of one of several texts of a field.
+pub(super) fn of_text(text: &str) -> PreTokenizedString {
+    let words = analyser::analyse(text).into_iter();
+    let tokens = words.map(|word| token(word.text, BREAK_POSITIONS + word.position)).collect();
+    PreTokenizedString { text: String::new(), tokens }
+}
+
+/// The tokens of one address, each part of it a text of its own.
 pub(super) fn of_address(address: &Address) -> PreTokenizedString {
     let parts = analyser::AddressTokens::of(address);
     let mut tokens = Vec::new();
-    let mut position = 0;
+    let mut position = BREAK_POSITIONS;
     for words in [parts.name, parts.local] {
         for word in words {
             tokens.push(token(word.text, position));
             position += 1;
         }
-        position += 1;
+        position += BREAK_POSITIONS;
     }
     for whole in [parts.whole, parts.domain].into_iter().flatten() {
         tokens.push(token(address_term(&whole), position));
-        position += 2;
+        position += BREAK_POSITIONS;
     }
     // The text itself is never read: nothing is stored.
     PreTokenizedString { text: String::new(), tokens }

@@ -1,4 +1,7 @@
-use std::collections::HashSet;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::atomic::Ordering,
+};
 
 use openarchive_domain::{Digest, Tenant};
 use tantivy::{
@@ -9,8 +12,8 @@ use tantivy::{
 use super::{
     EngineError, Inner, Outcome,
     open::Header,
-    schema::{Fields, HAS_ATTACHMENT, NO_DATE, digest_words, identity},
-    tokens::of_address,
+    schema::{Fields, HAS_ATTACHMENT, NO_DATE, OBSERVATIONS, SEQUENCE, digest_words, identity},
+    tokens::{of_address, of_text},
 };
 use crate::{Document, analyser::normalise_message_id};
 
@@ -47,20 +50,34 @@ impl Writer {
     ) -> Result<Vec<Outcome>, EngineError> {
         self.transaction(inner, |writer, sequence, searcher| {
             let mut outcomes = Vec::with_capacity(documents.len());
-            let mut in_batch = HashSet::new();
+            let mut in_batch = HashMap::new();
             for mut document in documents {
                 if let Err(reason) = document.cut_to_limits() {
                     outcomes.push(Outcome::Rejected(reason));
                     continue;
                 }
                 let term = inner.fields.identity_term(&document.tenant, &document.message);
-                if in_batch.contains(&term) || is_there(searcher, &term)? {
-                    outcomes.push(Outcome::Skipped);
-                    continue;
-                }
-                writer.add_document(tantivy_document(&inner.fields, &document, *sequence))?;
-                *sequence += 1;
-                in_batch.insert(term);
+                let known = match in_batch.get(&term) {
+                    Some(known) => Some(*known),
+                    None => find(searcher, &term)?,
+                };
+                // What takes another's place takes its sequence too: searches that began before still show it.
+                let place = match known {
+                    Some(known) if known.observations >= document.observations => {
+                        outcomes.push(Outcome::Skipped);
+                        continue;
+                    }
+                    Some(known) => {
+                        writer.delete_term(term.clone());
+                        known.sequence
+                    }
+                    None => {
+                        *sequence += 1;
+                        *sequence - 1
+                    }
+                };
+                writer.add_document(tantivy_document(&inner.fields, &document, place))?;
+                in_batch.insert(term, Known { sequence: place, observations: document.observations });
                 outcomes.push(Outcome::Indexed);
             }
             Ok((outcomes, !in_batch.is_empty()))
@@ -77,12 +94,21 @@ impl Writer {
             let mut deleted = HashSet::new();
             for message in messages {
                 let term = inner.fields.identity_term(tenant, message);
-                if is_there(searcher, &term)? && deleted.insert(term.clone()) {
+                if find(searcher, &term)?.is_some() && deleted.insert(term.clone()) {
                     writer.delete_term(term);
                 }
             }
             Ok((deleted.len() as u64, !deleted.is_empty()))
         })
+    }
+
+    pub(super) fn mark_filled(&mut self, inner: &Inner) -> Result<(), EngineError> {
+        inner.filled.store(true, Ordering::Release);
+        let marked = self.transaction(inner, |_, _, _| Ok(((), true)));
+        if marked.is_err() {
+            inner.filled.store(false, Ordering::Release);
+        }
+        marked
     }
 
     /// Runs `work`, which says whether it changed anything; then commits and makes the change visible. After an
@@ -96,7 +122,11 @@ impl Writer {
         let searcher = inner.reader.searcher();
         let done = work(&mut writer, &mut self.next_sequence, &searcher).and_then(|(answer, changed)| {
             if changed {
-                let header = Header { generation: inner.generation, next_sequence: self.next_sequence };
+                let header = Header {
+                    generation: inner.generation,
+                    next_sequence: self.next_sequence,
+                    filled: inner.filled.load(Ordering::Acquire),
+                };
                 let mut commit = writer.prepare_commit()?;
                 commit.set_payload(&header.to_string());
                 commit.commit()?;
@@ -122,7 +152,14 @@ impl Writer {
     }
 }
 
-fn is_there(searcher: &Searcher, identity: &Term) -> Result<bool, TantivyError> {
+/// What the index knows of a document that it holds.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    sequence: u64,
+    observations: u64,
+}
+
+fn find(searcher: &Searcher, identity: &Term) -> Result<Option<Known>, TantivyError> {
     for segment in searcher.segment_readers() {
         let inverted = segment.inverted_index(identity.field())?;
         let Some(mut postings) = inverted.read_postings(identity, IndexRecordOption::Basic)? else {
@@ -131,12 +168,15 @@ fn is_there(searcher: &Searcher, identity: &Term) -> Result<bool, TantivyError> 
         let mut doc = postings.doc();
         while doc != TERMINATED {
             if !segment.is_deleted(doc) {
-                return Ok(true);
+                let column = |name| segment.fast_fields().column_first_or_default::<u64>(name);
+                let (sequence, observations) =
+                    (column(SEQUENCE)?.get_val(doc), column(OBSERVATIONS)?.get_val(doc));
+                return Ok(Some(Known { sequence, observations }));
             }
             doc = postings.advance();
         }
     }
-    Ok(false)
+    Ok(None)
 }
 
 fn tantivy_document(fields: &Fields, document: &Document, sequence: u64) -> TantivyDocument {
@@ -159,11 +199,16 @@ fn tantivy_document(fields: &Fields, document: &Document, sequence: u64) -> Tant
     out.add_text(fields.subject, &document.subject);
     out.add_text(fields.body, &document.body);
     for name in &document.attachments {
-        out.add_text(fields.attachment, name);
+        out.add_pre_tokenized_text(fields.attachment, of_text(name));
     }
     if let Some(id) = document.message_id.as_deref().map(normalise_message_id).filter(|id| !id.is_empty()) {
         out.add_text(fields.message_id, id);
     }
+    for name in &document.agents {
+        out.add_text(fields.agent, name);
+    }
+    out.add_u64(fields.length, document.length);
+    out.add_u64(fields.observations, document.observations);
     if document.has_attachment {
         out.add_u64(fields.has_attachment, HAS_ATTACHMENT);
     }

@@ -1,4 +1,4 @@
-use super::{QUERY_BYTES_MAX, QUERY_DEPTH_MAX, QUERY_TERMS_MAX};
+use super::{PROXIMITY_DISTANCE_MAX, PROXIMITY_WORDS_MAX, QUERY_BYTES_MAX, QUERY_DEPTH_MAX, QUERY_TERMS_MAX};
 
 /// Why a query is none, and where. `Display` says what to do and never repeats the query's text; [`Self::caret`]
 /// shows the place to the person who wrote it.
@@ -46,8 +46,8 @@ pub enum QueryErrorKind {
     #[error("`-` excludes the term right after it: remove the space, or put it in quotes")]
     LoneMinus,
     #[error(
-        "unknown field: there are from, to, cc, bcc, participant, subject, body, attachment, message-id, date, \
-         after, before, has; to search for text with a colon, put it in quotes"
+        "unknown field: there are from, to, cc, bcc, participant, subject, body, attachment, message-id, agent, \
+         date, after, before, size, has; to search for text with a colon, put it in quotes"
     )]
     UnknownField,
     #[error("nothing after the colon: write what to look for right behind it")]
@@ -56,6 +56,22 @@ pub enum QueryErrorKind {
     FieldBeforeParenthesis,
     #[error("`*` stands for the rest of a word and so only at its end: `report*`")]
     StarNotAtEnd,
+    #[error(
+        "`~` needs a number right behind it: \"annual report\"~3 finds both words with at most 3 others among them"
+    )]
+    NoDistance,
+    #[error(
+        "at most {PROXIMITY_DISTANCE_MAX} words may stand among those of a phrase: write a smaller number after `~`"
+    )]
+    DistanceTooLarge,
+    #[error("a phrase takes either `*` or `~`: words that are near each other are whole")]
+    StarAndDistance,
+    #[error("`~` needs at least two words in the quotes: write another, or leave `~` out")]
+    DistanceOfOneWord,
+    #[error("at most {PROXIMITY_WORDS_MAX} words can be near each other: write fewer in the quotes")]
+    TooManyNear,
+    #[error("addresses, message-id and agent are compared whole and have no words to be near: leave `~` out")]
+    DistanceWithoutWords,
     #[error("there is no letter or digit to look for: write a word")]
     NothingSearchable,
     #[error(
@@ -72,9 +88,26 @@ pub enum QueryErrorKind {
     OpenRange,
     #[error("there is no day before that: write a later one")]
     NothingBefore,
+    #[error(
+        "this is no size: write a whole number of bytes, or with kb, mb, gb, kib, mib, gib behind it: size:>1mb, \
+         size:<=500kb, size:10kb..2mb, size:10kb.. or size:..2mb"
+    )]
+    NoSize,
+    #[error("this size is too large: the largest is 18446744073709551615 bytes")]
+    SizeTooLarge,
+    #[error("the first size of the range is above the last: swap them")]
+    ReversedSizes,
+    #[error("both ends of the range are open: write at least one size")]
+    OpenSizes,
+    #[error("nothing is smaller than that: write a larger size")]
+    NothingSmaller,
+    #[error(
+        "this is no agent's name: 1 to 63 letters, digits and hyphens, no hyphen at either end; mx* finds several"
+    )]
+    NoAgentName,
     #[error("only has:attachment is known")]
     UnknownHas,
-    #[error("dates and has: take neither quotes nor `*`: write the value alone")]
+    #[error("dates, size and has: take neither quotes nor `*`: write the value alone")]
     PlainValueOnly,
 }
 

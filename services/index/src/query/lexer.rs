@@ -1,6 +1,6 @@
 //! Cuts a query into symbols, each with its place.
 
-use super::{QueryError, QueryErrorKind as Kind};
+use super::{PROXIMITY_DISTANCE_MAX, QueryError, QueryErrorKind as Kind};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Symbol<'a> {
@@ -13,12 +13,14 @@ pub(super) enum Symbol<'a> {
     Value(Value<'a>),
 }
 
-/// `field:text*`, as written.
+/// `field:text*` or `field:"text"~distance`, as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Value<'a> {
     pub(super) field: Option<&'a str>,
     pub(super) text: Text<'a>,
     pub(super) star: bool,
+    /// Only behind quotes, and not with a star.
+    pub(super) distance: Option<u16>,
     /// Where the text starts.
     pub(super) at: usize,
 }
@@ -122,7 +124,7 @@ impl<'a> Lexer<'a> {
         if let Some(star) = text.find('*') {
             return Err(Kind::StarNotAtEnd.at(at + star));
         }
-        Ok(Value { field, text: Text::Bare(text), star, at })
+        Ok(Value { field, text: Text::Bare(text), star, distance: None, at })
     }
 
     fn quoted(&mut self, field: Option<&'a str>) -> Result<Value<'a>, QueryError> {
@@ -143,9 +145,25 @@ impl<'a> Lexer<'a> {
         self.at = close + 1;
         let star = self.rest().starts_with('*');
         self.at += usize::from(star);
+        let distance = self.distance(star)?;
         if self.rest().chars().next().is_some_and(|c| !c.is_whitespace() && c != ')' && c != '(') {
             return Err(Kind::QuoteInTerm.at(self.at));
         }
-        Ok(Value { field, text: Text::Quoted(text), star, at: open })
+        Ok(Value { field, text: Text::Quoted(text), star, distance, at: open })
+    }
+
+    /// `~number`, if it stands here.
+    fn distance(&mut self, after_star: bool) -> Result<Option<u16>, QueryError> {
+        let (start, Some(rest)) = (self.at, self.rest().strip_prefix('~')) else { return Ok(None) };
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        if after_star || rest[digits..].starts_with('*') {
+            return Err(Kind::StarAndDistance.at(start));
+        }
+        if digits == 0 {
+            return Err(Kind::NoDistance.at(start));
+        }
+        let distance = rest[..digits].parse().ok().filter(|distance| *distance <= PROXIMITY_DISTANCE_MAX);
+        self.at += 1 + digits;
+        distance.map(Some).ok_or(Kind::DistanceTooLarge.at(start))
     }
 }

@@ -1,6 +1,6 @@
 use super::{
-    DateRange, Day, Ending, Field, QUERY_BYTES_MAX, QUERY_DEPTH_MAX, QUERY_TERMS_MAX, Query, QueryError,
-    QueryErrorKind as Kind, TextTerm,
+    DateRange, Day, Field, Form, QUERY_BYTES_MAX, QUERY_DEPTH_MAX, QUERY_TERMS_MAX, Query, QueryError,
+    QueryErrorKind as Kind, SizeRange, TextTerm,
     lexer::{Symbol, Text, Value, symbols},
 };
 
@@ -138,7 +138,7 @@ fn term(value: Value<'_>, start: usize) -> Result<Query, QueryError> {
     if let Some(field) = Field::NAMED.into_iter().find(|field| field.name() == name) {
         return text_term(field, value);
     }
-    if !matches!(name.as_str(), "date" | "after" | "before" | "has") {
+    if !matches!(name.as_str(), "date" | "after" | "before" | "has" | "size") {
         return Err(Kind::UnknownField.at(start));
     }
     let (Text::Bare(text), false) = (&value.text, value.star) else {
@@ -146,6 +146,11 @@ fn term(value: Value<'_>, start: usize) -> Result<Query, QueryError> {
     };
     let range = match name.as_str() {
         "has" if text.eq_ignore_ascii_case("attachment") => return Ok(Query::HasAttachment),
+        "size" => {
+            return SizeRange::parse(text)
+                .map(Query::Size)
+                .map_err(|(kind, within)| kind.at(value.at + within));
+        }
         "has" => Err(Kind::UnknownHas.at(value.at)),
         "after" => day(text, value.at).map(|day| DateRange::new(Some(day), None)),
         "before" => {
@@ -163,8 +168,12 @@ fn text_term(field: Field, value: Value<'_>) -> Result<Query, QueryError> {
         Text::Bare(text) => text.to_owned(),
         Text::Quoted(text) => text,
     };
-    let ending = if value.star { Ending::Prefix } else { Ending::Whole };
-    TextTerm::new(field, text, ending).map(Query::Text).map_err(|kind| kind.at(value.at))
+    let form = match value.distance {
+        Some(distance) => Form::Near(distance),
+        None if value.star => Form::Prefix,
+        None => Form::Whole,
+    };
+    TextTerm::new(field, text, form).map(Query::Text).map_err(|kind| kind.at(value.at))
 }
 
 fn day(text: &str, at: usize) -> Result<Day, QueryError> {

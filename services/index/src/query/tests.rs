@@ -42,6 +42,13 @@ fn every_form_of_the_grammar_has_one_canonical_form() {
         ("date:2024-01-01.. date:..2024-01-01", "date:2024-01-01.. date:..2024-01-01"),
         ("after:2024-01-01 before:2024-03-01", "date:2024-01-01.. date:..2024-02-29"),
         ("has:attachment HAS:Attachment", "has:attachment has:attachment"),
+        ("\"annual report\"~3 from:\"Smith Alice\"~007", "\"annual report\"~3 from:\"Smith Alice\"~7"),
+        ("body:\"a b\"~0 -\"foo-bar\"~100", "body:\"a b\"~0 -\"foo-bar\"~100"),
+        ("size:>1mb SIZE:<=10KiB size:5..5", "size:1000001.. size:..10240 size:5"),
+        ("size:10kb..2mb size:1gib.. size:..0", "size:10000..2000000 size:1073741824.. size:..0"),
+        ("agent:mx1 AGENT:Mx-2 agent:mx-*", "agent:mx1 agent:Mx-2 agent:mx-*"),
+        // Words like any other, as they always were.
+        ("a NEAR b a~3 \"size\" \"agent:x\" \"x:y~2\"", "a NEAR b a~3 size \"agent:x\" \"x:y~2\""),
         ("* -*", "* -*"),
         ("日本語 שלום", "日本語 שלום"),
     ] {
@@ -52,7 +59,7 @@ fn every_form_of_the_grammar_has_one_canonical_form() {
 #[test]
 fn and_binds_tighter_than_or_and_not_tightest() {
     let parsed = Query::parse("a b OR -c d").unwrap();
-    let word = |text: &str| Query::Text(TextTerm::new(Field::Anywhere, text, Ending::Whole).unwrap());
+    let word = |text: &str| Query::Text(TextTerm::new(Field::Anywhere, text, Form::Whole).unwrap());
     let expected = Query::Or(vec![
         Query::And(vec![word("a"), word("b")]),
         Query::And(vec![word("c").negate(), word("d")]),
@@ -110,6 +117,30 @@ fn errors_say_what_and_where() {
         ("date:|2024-02-01..2024-01-01", Kind::ReversedRange),
         ("date:|..", Kind::OpenRange),
         ("before:|0000-01-01", Kind::NothingBefore),
+        ("\"a b\"|~", Kind::NoDistance),
+        ("\"a b\"|~x", Kind::NoDistance),
+        ("\"a b\"|~-1", Kind::NoDistance),
+        ("\"a b\"~3|x", Kind::QuoteInTerm),
+        ("\"a b\"*|~3", Kind::StarAndDistance),
+        ("\"a b\"|~3*", Kind::StarAndDistance),
+        ("\"a b\"|~99999999999", Kind::DistanceTooLarge),
+        ("|\"a\"~3", Kind::DistanceOfOneWord),
+        ("from:|\"a@b.example\"~3", Kind::DistanceWithoutWords),
+        ("message-id:|\"a b\"~3", Kind::DistanceWithoutWords),
+        ("size:|big", Kind::NoSize),
+        ("size:1kb..|2kilo", Kind::NoSize),
+        ("a size:|..", Kind::OpenSizes),
+        ("size:|2mb..1mb", Kind::ReversedSizes),
+        ("size:<|0", Kind::NothingSmaller),
+        ("size:>|18446744073709551615", Kind::SizeTooLarge),
+        ("size:|\"1mb\"", Kind::PlainValueOnly),
+        ("size:|1mb*", Kind::PlainValueOnly),
+        ("size:| 1mb", Kind::NothingAfterField),
+        ("agent:|mx_1", Kind::NoAgentName),
+        ("agent:|mx-", Kind::NoAgentName),
+        ("agent:|-mx*", Kind::NoAgentName),
+        ("agent:|\"a b\"", Kind::NoAgentName),
+        ("agent:|*", Kind::NothingSearchable),
         ("has:|children", Kind::UnknownHas),
         ("date:|\"2024-01-01\"", Kind::PlainValueOnly),
         ("has:|attachment*", Kind::PlainValueOnly),
@@ -153,21 +184,79 @@ fn limits_hold_on_both_sides() {
     let terms = |count: usize| Query::parse(&vec!["a"; count].join(" "));
     assert!(terms(QUERY_TERMS_MAX).is_ok());
     assert_eq!(terms(QUERY_TERMS_MAX + 1).unwrap_err(), QueryErrorKind::TooManyTerms.at(2 * QUERY_TERMS_MAX));
+
+    let near = |distance: u16| Query::parse(&format!("\"a b\"~{distance}"));
+    assert!(near(PROXIMITY_DISTANCE_MAX).is_ok());
+    assert_eq!(near(PROXIMITY_DISTANCE_MAX + 1).unwrap_err(), QueryErrorKind::DistanceTooLarge.at(5));
+    let term = |distance| TextTerm::new(Field::Body, "a b", Form::Near(distance));
+    assert!(term(PROXIMITY_DISTANCE_MAX).is_ok());
+    assert_eq!(term(PROXIMITY_DISTANCE_MAX + 1), Err(QueryErrorKind::DistanceTooLarge));
+
+    let gathered = |count: usize| Query::parse(&format!("\"{}\"~3", vec!["a"; count].join(" ")));
+    assert!(gathered(PROXIMITY_WORDS_MAX).is_ok());
+    assert_eq!(gathered(PROXIMITY_WORDS_MAX + 1).unwrap_err(), QueryErrorKind::TooManyNear.at(0));
+
+    let agent = |length: usize| Query::parse(&format!("agent:{}", "x".repeat(length)));
+    assert!(agent(openarchive_domain::NAME_BYTES_MAX).is_ok());
+    assert_eq!(agent(openarchive_domain::NAME_BYTES_MAX + 1).unwrap_err(), QueryErrorKind::NoAgentName.at(6));
+}
+
+/// Queries that were saved once, and what they were understood as. Lines are added, never changed or taken away.
+const SAVED_QUERIES: &str = include_str!("../../fixtures/queries-v1.tsv");
+
+#[test]
+fn a_saved_query_is_understood_as_it_was_when_it_was_saved() {
+    let lines = SAVED_QUERIES.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    let mut count = 0;
+    for line in lines {
+        let (saved, canonical) = line.split_once('\t').unwrap_or_else(|| panic!("no tab: {line}"));
+        check(saved, canonical);
+        count += 1;
+    }
+    assert!(count >= 163, "none was taken away: {count}");
+}
+
+/// The manual's examples stand between ```` ```query ```` and ```` ``` ````, one on a line.
+#[test]
+fn every_example_of_the_manual_is_a_query_and_its_limits_are_the_real_ones() {
+    let manual = include_str!("../../../../docs/query.md");
+    let mut examples = 0;
+    for block in manual.split("```query\n").skip(1) {
+        for example in block.split("```").next().unwrap().lines() {
+            Query::parse(example).unwrap_or_else(|error| panic!("{example}: {error}"));
+            examples += 1;
+        }
+    }
+    assert!(examples >= 20, "{examples}");
+    for limit in [
+        format!("| `QUERY_BYTES_MAX` | {QUERY_BYTES_MAX} bytes"),
+        format!("| `QUERY_DEPTH_MAX` | {QUERY_DEPTH_MAX} levels"),
+        format!("| `QUERY_TERMS_MAX` | {QUERY_TERMS_MAX} terms"),
+        format!("| `PROXIMITY_WORDS_MAX` | {PROXIMITY_WORDS_MAX} words"),
+        format!("| `PROXIMITY_DISTANCE_MAX` | {PROXIMITY_DISTANCE_MAX} words"),
+        format!("| `ENDINGS_MAX` | {} words", crate::engine::ENDINGS_MAX),
+        format!("version {QUERY_VERSION}"),
+    ] {
+        assert!(manual.contains(&limit), "{limit}");
+    }
 }
 
 fn term() -> impl Strategy<Value = Query> {
     let field = prop::sample::select(Field::NAMED.into_iter().chain([Field::Anywhere]).collect::<Vec<_>>());
     let text = "[a-c日ü\" \\\\():*@.AND-]{1,8}";
-    let text_term =
-        (field, text, prop::bool::ANY).prop_filter_map("nothing searchable", |(field, text, prefix)| {
-            let ending = if prefix { Ending::Prefix } else { Ending::Whole };
-            TextTerm::new(field, text, ending).ok().map(Query::Text)
-        });
+    let form =
+        prop_oneof![Just(Form::Whole), Just(Form::Prefix), (0..=PROXIMITY_DISTANCE_MAX).prop_map(Form::Near)];
+    let text_term = (field, text, form).prop_filter_map("nothing searchable", |(field, text, form)| {
+        TextTerm::new(field, text, form).ok().map(Query::Text)
+    });
     let day = (0..9999i16, 1..=12u8, 1..=28u8)
         .prop_map(|(year, month, day)| format!("{year:04}-{month:02}-{day:02}").parse::<Day>().unwrap());
     let range = (prop::option::of(day.clone()), prop::option::of(day))
         .prop_filter_map("no range", |(first, last)| DateRange::new(first, last).map(Query::Date));
-    prop_oneof![6 => text_term, 1 => range, 1 => Just(Query::HasAttachment), 1 => Just(Query::All)]
+    let size = || prop::option::of(prop_oneof![0..5_u64, any::<u64>()]);
+    let sizes = (size(), size())
+        .prop_filter_map("no range", |(first, last)| SizeRange::new(first, last).map(Query::Size));
+    prop_oneof![6 => text_term, 1 => range, 1 => sizes, 1 => Just(Query::HasAttachment), 1 => Just(Query::All)]
 }
 
 fn query() -> impl Strategy<Value = Query> {
@@ -198,7 +287,7 @@ proptest! {
     }
 
     #[test]
-    fn what_parses_has_a_canonical_form(text in "(from:|date:|to:|-|\\(|\\)|\"|\\*| |AND |OR |NOT |2024-01-0[1-9]|\\.\\.|[ab日@.:\\\\]){0,14}") {
+    fn what_parses_has_a_canonical_form(text in "(from:|date:|size:|agent:|to:|~[0-9]|[<>]=?|1[km]b|-|\\(|\\)|\"|\\*| |AND |OR |NOT |2024-01-0[1-9]|\\.\\.|[ab日@.:\\\\]){0,14}") {
         match Query::parse(&text) {
             Ok(query) => {
                 let canonical = query.to_string();

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{
-    Ending, Field, Query, TextTerm,
+    Field, Form, Query, TextTerm,
     lexer::{ends_bare_word, field_before_colon},
 };
 
@@ -13,6 +13,7 @@ impl fmt::Display for Query {
             Self::All => f.write_str("*"),
             Self::Text(term) => fmt::Display::fmt(term, f),
             Self::Date(range) => fmt::Display::fmt(range, f),
+            Self::Size(range) => fmt::Display::fmt(range, f),
             Self::HasAttachment => f.write_str("has:attachment"),
             Self::Not(inner) => {
                 f.write_str("-")?;
@@ -45,14 +46,16 @@ impl fmt::Display for TextTerm {
         if self.field() != Field::Anywhere {
             write!(f, "{}:", self.field().name())?;
         }
-        if stays_bare(self.field(), text) {
+        let is_near = matches!(self.form(), Form::Near(_));
+        if !is_near && stays_bare(self.field(), text) {
             f.write_str(text)?;
         } else {
             write!(f, "\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))?;
         }
-        match self.ending() {
-            Ending::Whole => Ok(()),
-            Ending::Prefix => f.write_str("*"),
+        match self.form() {
+            Form::Whole => Ok(()),
+            Form::Prefix => f.write_str("*"),
+            Form::Near(distance) => write!(f, "~{distance}"),
         }
     }
 }

@@ -24,6 +24,9 @@ pub(super) struct Prepared {
     pub(super) attachments: Vec<Words>,
     pub(super) message_id: Option<String>,
     pub(super) has_attachment: bool,
+    pub(super) length: u64,
+    pub(super) observations: u64,
+    pub(super) agents: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -54,6 +57,9 @@ impl Prepared {
             attachments: document.attachments.iter().map(|name| words(analyse(name))).collect(),
             message_id: document.message_id.as_deref().map(normalise_message_id),
             has_attachment: document.has_attachment,
+            length: document.length,
+            observations: document.observations,
+            agents: document.agents.clone(),
         }
     }
 }

@@ -6,6 +6,7 @@ use openarchive_proto::index::v1;
 use crate::{
     Address, Document,
     engine::{Hit, Outcome},
+    highlight::{Fragment, MailText},
 };
 
 impl From<v1::Address> for Address {
@@ -35,6 +36,9 @@ impl TryFrom<v1::Document> for Document {
             message_id: Some(document.message_id).filter(|id| !id.is_empty()),
             date: Some(Timestamp::from_millis(document.date_millis)),
             partly_indexed: document.partly_indexed,
+            length: document.length,
+            agents: document.agents,
+            observations: document.observations,
         })
     }
 }
@@ -51,6 +55,33 @@ impl From<Outcome> for v1::DocumentResult {
             Outcome::Rejected(reason) => return rejected(&reason),
         };
         Self { outcome: outcome.into(), reason: String::new() }
+    }
+}
+
+impl From<v1::MailText> for MailText {
+    fn from(mail: v1::MailText) -> Self {
+        let addresses = |list: Vec<v1::Address>| list.into_iter().map(Address::from).collect();
+        Self {
+            from: addresses(mail.from),
+            to: addresses(mail.to),
+            cc: addresses(mail.cc),
+            bcc: addresses(mail.bcc),
+            subject: mail.subject,
+            body: mail.body,
+            attachments: mail.attachments,
+        }
+    }
+}
+
+impl From<Fragment> for v1::Fragment {
+    /// A fragment is far shorter than what `u32` counts.
+    fn from(fragment: Fragment) -> Self {
+        let matches = fragment.matches.into_iter();
+        Self {
+            field: fragment.field.name().to_owned(),
+            text: fragment.text,
+            matches: matches.map(|m| v1::Match { start: m.start as u32, end: m.end as u32 }).collect(),
+        }
     }
 }
 

@@ -49,6 +49,9 @@ pub(super) fn search(error: SearchError) -> Status {
 }
 
 pub(super) fn engine(error: &EngineError) -> Status {
+    if matches!(error, EngineError::TooBroad) {
+        return refusal(Code::InvalidArgument, "QUERY_TOO_BROAD", error.to_string());
+    }
     let cause = error.source().map(ToString::to_string).unwrap_or_default();
     tracing::error!(%error, cause, "an index call fails");
     refusal(Code::Unavailable, "INDEX_UNAVAILABLE", "the index does not answer: try again; its log says why")

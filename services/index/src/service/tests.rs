@@ -1,12 +1,15 @@
 use openarchive_proto::index::v1::{self, DocumentOutcome, index_service_client::IndexServiceClient};
-use openarchive_rpc::{has_reason, in_process};
-use tonic::{Code, transport::Channel};
+use openarchive_rpc::{RpcChannel, has_reason, in_process};
+use tonic::Code;
 
 use super::*;
-use crate::engine::Generation;
+use crate::{
+    engine::Generation,
+    query::{QUERY_DEPTH_MAX, QUERY_TERMS_MAX},
+};
 
 struct Running {
-    client: IndexServiceClient<Channel>,
+    client: IndexServiceClient<RpcChannel>,
     _folder: tempfile::TempDir,
 }
 
@@ -118,6 +121,77 @@ async fn what_is_wrong_with_a_search_is_said_with_a_reason() {
         assert!(has_reason(&status, reason), "{reason}: {status:?}");
     }
     assert!(client.search(SearchRequest { limit: PAGE_HITS_MAX as u32, ..search("report") }).await.is_ok());
+}
+
+#[tokio::test]
+async fn every_read_names_its_scope_and_its_tenant() {
+    let Running { mut client, _folder } = start().await;
+    let SearchRequest { scope, tenant, query, .. } = search("report");
+    for (scope, tenant, reason) in [
+        (None, tenant.clone(), "SCOPE_MISSING"),
+        (Some(Scope { kind: None }), tenant.clone(), "SCOPE_MISSING"),
+        (scope, String::new(), "ARGUMENT_INVALID"),
+    ] {
+        let query = query.clone();
+        let answers = [
+            client
+                .count(CountRequest { scope, tenant: tenant.clone(), query: query.clone() })
+                .await
+                .map(drop),
+            client
+                .explain(ExplainRequest { scope, tenant: tenant.clone(), query: query.clone() })
+                .await
+                .map(drop),
+            client
+                .highlight(HighlightRequest {
+                    scope,
+                    tenant: tenant.clone(),
+                    query: query.clone(),
+                    mail: None,
+                })
+                .await
+                .map(drop),
+            client.search(SearchRequest { scope, tenant, query, ..SearchRequest::default() }).await.map(drop),
+        ];
+        for answer in answers {
+            let status = answer.unwrap_err();
+            assert!(has_reason(&status, reason), "{reason}: {status:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_deepest_and_the_widest_query_are_explained() {
+    let Running { mut client, _folder } = start().await;
+    let deepest = (0..QUERY_DEPTH_MAX).fold("a".to_owned(), |inner, level| {
+        format!("({} {inner})", if level % 2 == 0 { "b OR" } else { "c" })
+    });
+    let widest = vec!["a OR b"; QUERY_TERMS_MAX / 2].join(" ");
+    for query in [deepest, widest] {
+        let SearchRequest { scope, tenant, .. } = search("");
+        let explained = client
+            .explain(ExplainRequest { scope, tenant, query: query.clone() })
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!(explained.canonical_query, Query::parse(&query).unwrap().to_string());
+        assert!(explained.nodes.len() > QUERY_DEPTH_MAX);
+    }
+}
+
+#[tokio::test]
+async fn an_index_is_said_to_be_filled_only_by_its_own_name() {
+    let Running { mut client, _folder } = start().await;
+    let status = client.index_status(IndexStatusRequest {}).await.unwrap().into_inner();
+    assert!(!status.filled);
+    let other = MarkFilledRequest { generation: "04".repeat(16) };
+    let refused = client.mark_filled(other).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(has_reason(&refused, "INDEX_REBUILT"), "{refused:?}");
+    let unnamed = client.mark_filled(MarkFilledRequest { generation: String::new() }).await.unwrap_err();
+    assert_eq!(unnamed.code(), Code::InvalidArgument);
+    client.mark_filled(MarkFilledRequest { generation: status.generation }).await.unwrap();
+    assert!(client.index_status(IndexStatusRequest {}).await.unwrap().into_inner().filled);
 }
 
 #[tokio::test]

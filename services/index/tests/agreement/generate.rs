@@ -3,6 +3,8 @@
 use openarchive_domain::{Digest, Timestamp};
 use openarchive_index::{Address, Document};
 
+const AGENTS: [&str; 4] = ["mx1", "mx2", "mx-10", "import"];
+
 pub(crate) const TENANTS: [&str; 2] = ["acme", "globex"];
 
 const WORDS: [&str; 28] = [
@@ -108,6 +110,10 @@ pub(crate) fn document(random: &mut Random, number: usize) -> Document {
         Timestamp::from_millis(1_704_067_200_000 + day * 86_400_000 + hour * 43_199_999)
     });
     document.partly_indexed = random.below(10) == 0;
+    // Around the units, so that ends of ranges matter.
+    document.length = [0, 1_000, 1_024, 10_000, 2_000_000][random.below(5)] + random.below(3) as u64;
+    document.agents = (0..=random.below(2)).map(|_| random.pick(&AGENTS).to_owned()).collect();
+    document.observations = 1;
     document
 }
 
@@ -124,6 +130,8 @@ pub(crate) fn one_with_everything() -> Document {
     document.message_id = Some("<CAF+1=x@mail.example>".into());
     document.date = Some("2024-02-29T23:59:59.999Z".parse().unwrap());
     document.has_attachment = true;
+    document.length = 10_240;
+    document.agents = vec!["mx1".into(), "mx-2".into()];
     document
 }
 
@@ -144,7 +152,7 @@ pub(crate) fn query(random: &mut Random, depth: usize) -> String {
 
 fn term(random: &mut Random) -> String {
     let day = |random: &mut Random| format!("2024-{:02}-{:02}", 1 + random.below(3), 1 + random.below(28));
-    match random.below(14) {
+    match random.below(19) {
         0 => format!("date:{}", day(random)),
         1 => {
             let (a, b) = (day(random), day(random));
@@ -156,6 +164,10 @@ fn term(random: &mut Random) -> String {
             let star = random.pick(&["", "*"]);
             format!("message-id:{}.{}{star}", random.below(50), random.pick(&["a@mail", "B@mail", ""]))
         }
+        14 => size(random),
+        15 => format!("agent:{}", random.pick(&["mx1", "MX2", "mx-10", "mx*", "mx-*", "im*", "none"])),
+        16 | 17 => near(random, &["subject:", "body:", "attachment:", ""], &WORDS),
+        18 => near(random, &["from:", "to:", "participant:", ""], &NAMES[..6]),
         5..=7 => {
             let field = random.pick(&["from:", "to:", "cc:", "bcc:", "participant:", ""]);
             format!("{field}{}", text(random, &[&NAMES[..6], &ADDRESSES[..]].concat()))
@@ -166,6 +178,27 @@ fn term(random: &mut Random) -> String {
             text(random, &WORDS)
         ),
     }
+}
+
+fn size(random: &mut Random) -> String {
+    let sizes = ["0", "1kb", "1kib", "1001", "10KB", "2mb", "2000001b"];
+    match random.below(4) {
+        0 => format!("size:{}", random.pick(&sizes)),
+        1 => format!("size:{}{}", random.pick(&[">", ">=", "<="]), random.pick(&sizes)),
+        2 => format!("size:<{}", random.pick(&sizes[1..])),
+        _ => {
+            let first = random.below(sizes.len());
+            let last = first + random.below(sizes.len() - first);
+            let range = ["0", "1kb", "1001", "1kib", "10KB", "2mb", "2000001b"];
+            format!("size:{}..{}", range[first], range[last])
+        }
+    }
+}
+
+/// Two to four words that may stand near each other.
+fn near(random: &mut Random, fields: &[&str], from: &[&str]) -> String {
+    let words: Vec<&str> = (0..2 + random.below(3)).map(|_| random.pick(from)).collect();
+    format!("{}\"{}\"~{}", random.pick(fields), words.join(" "), [0, 1, 2, 5, 20, 100][random.below(6)])
 }
 
 /// A word or a phrase, whole or cut, perhaps with its last word open.

@@ -6,3 +6,7 @@ mod agree;
 mod generate;
 #[cfg(test)]
 mod paging;
+#[cfg(test)]
+mod tenants;
+#[cfg(test)]
+mod upgrade;

@@ -1,5 +1,6 @@
 use openarchive_domain::AgentRef;
 use openarchive_proto::ingest::v1::{ReportStatusRequest, ReportStatusResponse};
+use openarchive_schema::{TenantScope, begin};
 use uuid::Uuid;
 
 use crate::{
@@ -29,6 +30,7 @@ pub(super) async fn report(
     }
     let buffered = i64::try_from(request.buffered_messages).unwrap_or(i64::MAX);
     let checkpoint = core.ledger.checkpoint(&agent.tenant).await?;
+    let mut tx = begin(&core.pool, TenantScope::One(&agent.tenant)).await?;
     let row = sqlx::query!(
         r#"with known as (
              insert into ingest.agent
@@ -54,8 +56,9 @@ pub(super) async fn report(
         request.version,
         core.clock.now().as_millis()
     )
-    .fetch_one(&core.pool)
+    .fetch_one(&mut *tx)
     .await?;
+    tx.commit().await?;
     Ok(ReportStatusResponse {
         highest_seq: row.highest as u64,
         origin: checkpoint.origin,

@@ -1,5 +1,6 @@
 use openarchive_domain::{Tenant, Timestamp};
 use openarchive_proto::ingest::v1::AgentSummary;
+use openarchive_schema::{TenantScope, begin};
 
 use crate::{core::Core, failure::Failure, observation_rows::undecodable};
 
@@ -21,7 +22,7 @@ pub(super) async fn list(core: &Core, tenant: &Tenant) -> Result<Vec<AgentSummar
            order by agent, instance, agent_epoch"#,
         tenant.as_str()
     )
-    .fetch_all(&core.pool)
+    .fetch_all(&mut *begin(&core.pool, TenantScope::One(tenant)).await?)
     .await?;
     rows.into_iter()
         .map(|row| {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use openarchive_domain::{AgentName, Tenant, Timestamp};
 use openarchive_proto::ingest::v1::{CompletenessRequest, CompletenessRow, SeqRange};
+use openarchive_schema::{TenantScope, begin};
 use uuid::Uuid;
 
 use super::parse_tenant;
@@ -18,6 +19,9 @@ use crate::{
 
 /// Most gaps that are named of one number space: the first.
 pub(crate) const GAPS_MAX: i64 = 1_000;
+/// A number space that has been silent for this long while another one of the same agent reports is at its end: its disk
+/// was lost or rolled back, and what it gave out last never comes. In milliseconds; agents report each minute.
+pub(crate) const SILENCE_MILLIS: i64 = 10 * 60 * 1_000;
 const DAY_MILLIS: i64 = 24 * 60 * 60 * 1_000;
 
 /// What is asked.
@@ -77,14 +81,17 @@ pub(super) async fn answer(core: &Core, question: &Question) -> Result<Vec<Compl
              from ingest.observation where tenant = $1 and ($2::text is null or agent = $2)
              group by agent, instance, agent_epoch
            ), reported as (
-             select agent, instance, agent_epoch, announced_seq
-             from ingest.agent where tenant = $1 and ($2::text is null or agent = $2)
+             select agent, instance, agent_epoch, announced_seq, exists (
+               select from ingest.agent other
+               where other.tenant = $1 and other.agent = mine.agent and other.last_seen > mine.last_seen + $6
+             ) as ended
+             from ingest.agent mine where tenant = $1 and ($2::text is null or agent = $2)
            )
            select agent as "agent!", instance as "instance!", agent_epoch::text as "agent_epoch!",
              coalesce(first_seq, 0) as "first_seq!", coalesce(last_seq, 0) as "last_seq!",
              coalesce(announced_seq, 0) as "announced_seq!", coalesce(stored, 0) as "stored!",
              coalesce(duplicate, 0) as "duplicate!", coalesce(quarantined, 0) as "quarantined!",
-             greatest(coalesce(announced_seq, 0) - coalesce(highest_seq, 0), 0) as "pending!"
+             coalesce(highest_seq, 0) as "highest_seq!", coalesce(ended, false) as "ended!"
            from committed full join reported using (agent, instance, agent_epoch)
            where first_seq is not null or $5
            order by agent, instance, agent_epoch"#,
@@ -92,13 +99,22 @@ pub(super) async fn answer(core: &Core, question: &Question) -> Result<Vec<Compl
         agent,
         from,
         to,
-        question.is_of_all_time()
+        question.is_of_all_time(),
+        SILENCE_MILLIS
     )
-    .fetch_all(&core.pool)
+    .fetch_all(&mut *begin(&core.pool, TenantScope::One(&question.tenant)).await?)
     .await?;
     rows.into_iter()
         .map(|row| {
             let space = (row.agent.clone(), row.instance, row.agent_epoch.clone());
+            let mut gaps = gaps.remove(&space).unwrap_or_default();
+            let mut pending = (row.announced_seq - row.highest_seq).max(0) as u64;
+            // What a lost disk had accepted belongs to no day.
+            if row.ended && pending > 0 && question.is_of_all_time() {
+                let (first, last) = (row.highest_seq as u64 + 1, row.announced_seq as u64);
+                gaps.push(SeqRange { first, last });
+                pending = 0;
+            }
             Ok(CompletenessRow {
                 agent: row.agent,
                 instance: row.instance.into_bytes().to_vec().into(),
@@ -109,8 +125,8 @@ pub(super) async fn answer(core: &Core, question: &Question) -> Result<Vec<Compl
                 stored: row.stored as u64,
                 duplicate: row.duplicate as u64,
                 quarantined: row.quarantined as u64,
-                gaps: gaps.remove(&space).unwrap_or_default(),
-                pending: row.pending as u64,
+                gaps,
+                pending,
             })
         })
         .collect()
@@ -139,7 +155,7 @@ async fn gaps(core: &Core, question: &Question) -> Result<BTreeMap<Space, Vec<Se
         to,
         GAPS_MAX
     )
-    .fetch_all(&core.pool)
+    .fetch_all(&mut *begin(&core.pool, TenantScope::One(&question.tenant)).await?)
     .await?;
     let mut gaps: BTreeMap<Space, Vec<SeqRange>> = BTreeMap::new();
     for row in rows {

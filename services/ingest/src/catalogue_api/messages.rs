@@ -1,7 +1,11 @@
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use openarchive_domain::{Digest, Tenant, Timestamp};
-use openarchive_proto::ingest::v1::{Envelope, GetMessageResponse, MessageSummary, ObservationSummary};
+use openarchive_proto::ingest::v1::{
+    Envelope, GetMessageResponse, GetMessagesResponse, MessageSummary, ObservationSummary,
+};
+use openarchive_schema::{TenantScope, begin};
 
+use super::open;
 use crate::{
     core::Core,
     failure::{Failure, FieldError},
@@ -12,6 +16,11 @@ use crate::{
 
 /// Most messages of one list.
 pub(crate) const LIST_MESSAGES_MAX: u32 = 1_000;
+/// Most messages of one read of several: a page of hits.
+pub(crate) const GET_MESSAGES_MAX: usize = 1_000;
+/// Text of the rows of one read of several, in bytes, from which on no further row is added. A row has at most a few MiB,
+/// so that the answer fits into one gRPC message.
+pub(crate) const GET_MESSAGES_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Most observations that are shown of one message: the oldest.
 pub(crate) const OBSERVATIONS_SHOWN_MAX: i64 = 1_000;
 /// Observation blobs read at a time.
@@ -34,6 +43,12 @@ struct RawMessage {
 }
 
 impl RawMessage {
+    fn text_bytes(&self) -> usize {
+        let lists = [&self.flags, &self.header_to, &self.header_cc, &self.attachments];
+        let listed: usize = lists.into_iter().flatten().map(String::len).sum();
+        listed + self.subject.len() + self.header_from.len() + self.message_id.len()
+    }
+
     fn summary(self, tenant: &Tenant) -> MessageSummary {
         let time = |millis: i64| Timestamp::from_millis(millis).to_string();
         MessageSummary {
@@ -64,14 +79,13 @@ pub(super) async fn get(
         RawMessage,
         "select ordinal, message, length, class, flags, subject, header_from, header_to, header_cc, header_date,
            message_id, attachments, archived_at
-         from ingest.message where tenant = $1 and message = $2",
+         from ingest.message where tenant = $1 and message = $2 and shred is null",
         tenant.as_str(),
         message.as_bytes().as_slice()
     )
-    .fetch_optional(&core.pool)
+    .fetch_optional(&mut *begin(&core.pool, TenantScope::One(tenant)).await?)
     .await?;
-    let found =
-        found.ok_or_else(|| Failure::not_found(format!("{message} is not in the archive of {tenant}")))?;
+    let Some(found) = found else { return Err(open::not_here(core, tenant, message).await?) };
     let rows = observation_rows::of_message(&core.pool, tenant, message, OBSERVATIONS_SHOWN_MAX).await?;
     let reads: Vec<_> = rows
         .into_iter()
@@ -81,7 +95,69 @@ pub(super) async fn get(
         })
         .collect();
     let observations = stream::iter(reads).buffered(RECORDS_READ_AT_ONCE).try_collect().await?;
-    Ok(GetMessageResponse { message: Some(found.summary(tenant)), observations })
+    let seen = seen(core, tenant, message).await?;
+    Ok(GetMessageResponse {
+        message: Some(found.summary(tenant)),
+        observations,
+        agents: seen.agents,
+        observation_count: seen.count as u64,
+    })
+}
+
+struct Seen {
+    agents: Vec<String>,
+    count: i64,
+}
+
+/// Who saw the message, and how often, however often that is.
+async fn seen(core: &Core, tenant: &Tenant, message: &Digest) -> Result<Seen, sqlx::Error> {
+    sqlx::query_as!(
+        Seen,
+        r#"select coalesce(array_agg(distinct agent order by agent), '{}') as "agents!", count(*) as "count!"
+           from ingest.observation where tenant = $1 and message = $2"#,
+        tenant.as_str(),
+        message.as_bytes().as_slice()
+    )
+    .fetch_one(&mut *begin(&core.pool, TenantScope::One(tenant)).await?)
+    .await
+}
+
+/// The rows of several messages in one statement, in the order asked for, as many as fit into an answer.
+pub(super) async fn get_several(
+    core: &Core,
+    tenant: &Tenant,
+    messages: &[Digest],
+) -> Result<GetMessagesResponse, Failure> {
+    if messages.len() > GET_MESSAGES_MAX {
+        return Err(FieldError::new("messages", format!("at most {GET_MESSAGES_MAX}")).into());
+    }
+    let digests: Vec<Vec<u8>> = messages.iter().map(|message| message.as_bytes().to_vec()).collect();
+    let mut tx = begin(&core.pool, TenantScope::One(tenant)).await?;
+    let mut rows = sqlx::query_as!(
+        RawMessage,
+        "select m.ordinal, m.message, m.length, m.class, m.flags, m.subject, m.header_from, m.header_to, m.header_cc,
+           m.header_date, m.message_id, m.attachments, m.archived_at
+         from unnest($2::bytea[]) with ordinality as asked (message, place)
+           join ingest.message m on m.tenant = $1 and m.message = asked.message and m.shred is null
+         order by asked.place",
+        tenant.as_str(),
+        &digests
+    )
+    .fetch(&mut *tx);
+    let mut answer = GetMessagesResponse::default();
+    let (mut bytes, mut asked) = (0, digests.iter());
+    while let Some(row) = rows.try_next().await? {
+        if bytes >= GET_MESSAGES_BYTES_MAX {
+            return Ok(answer);
+        }
+        // Everything up to this row was looked for; what lies between was not found.
+        let passed = asked.position(|digest| *digest == row.message).unwrap_or_default() + 1;
+        answer.answered += passed as u32;
+        bytes += row.text_bytes();
+        answer.messages.push(row.summary(tenant));
+    }
+    answer.answered = digests.len() as u32;
+    Ok(answer)
 }
 
 fn observation_summary(row: ObservationRow, record: ObservationRecord) -> ObservationSummary {
@@ -120,12 +196,12 @@ pub(super) async fn list(
         RawMessage,
         "select ordinal, message, length, class, flags, subject, header_from, header_to, header_cc, header_date,
            message_id, attachments, archived_at
-         from ingest.message where tenant = $1 and ordinal > $2 order by ordinal limit $3",
+         from ingest.message where tenant = $1 and ordinal > $2 and shred is null order by ordinal limit $3",
         tenant.as_str(),
         i64::try_from(after_ordinal).unwrap_or(i64::MAX),
         i64::from(limit)
     )
-    .fetch_all(&core.pool)
+    .fetch_all(&mut *begin(&core.pool, TenantScope::One(tenant)).await?)
     .await?;
     Ok(found.into_iter().map(|found| found.summary(tenant)).collect())
 }

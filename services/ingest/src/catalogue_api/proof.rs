@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use openarchive_domain::{AgentName, Digest, Tenant};
 use openarchive_proto::ingest::v1::ObservationKey;
 
+use super::open;
 use crate::{
     core::Core,
     failure::{Failure, FieldError},
@@ -26,6 +27,9 @@ pub(super) async fn prove(
         }
         None => observation_rows::of_message(&core.pool, tenant, message, 1).await?.pop(),
     };
+    if open::find(core, tenant, message).await?.is_none() {
+        return Err(open::not_here(core, tenant, message).await?);
+    }
     let row =
         row.ok_or_else(|| Failure::not_found(format!("{tenant} has no such observation of {message}")))?;
     let mut proofs = receipts(core, tenant, &[row.key()], BTreeMap::new()).await?;

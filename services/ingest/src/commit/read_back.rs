@@ -74,7 +74,7 @@ pub(crate) fn parts_of(skeleton: &Skeleton) -> Option<Parts> {
 fn missing(blob: BlobName) -> MissingBlobs {
     match blob {
         BlobName::Part(digest) => MissingBlobs { skeleton: false, parts: vec![digest] },
-        BlobName::Skeleton(_) | BlobName::Observation(_) => {
+        BlobName::Skeleton(_) | BlobName::Observation(_) | BlobName::State(_) => {
             MissingBlobs { skeleton: true, parts: Vec::new() }
         }
     }

@@ -1,5 +1,6 @@
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use openarchive_domain::{Digest, RetentionClass};
+use openarchive_schema::{TenantScope, begin};
 
 use super::Check;
 use crate::{
@@ -51,7 +52,7 @@ impl Check<'_> {
             r#"select m.ordinal, m.message, m.length, m.class, m.skeleton,
                  coalesce(array_agg(p.part) filter (where p.part is not null), '{}') as "parts!: Vec<Vec<u8>>",
                  coalesce(array_agg(p.length) filter (where p.part is not null), '{}') as "lengths!: Vec<i64>"
-               from (select * from ingest.message where tenant = $1 and ordinal > $2 order by ordinal limit $3) m
+               from (select * from ingest.message where tenant = $1 and ordinal > $2 and shred is null order by ordinal limit $3) m
                left join ingest.message_part p using (tenant, message)
                group by m.ordinal, m.message, m.length, m.class, m.skeleton
                order by m.ordinal"#,
@@ -59,7 +60,7 @@ impl Check<'_> {
             ordinal,
             MESSAGES_PAGE
         )
-        .fetch_all(self.pool)
+        .fetch_all(&mut *begin(self.pool, TenantScope::One(self.tenant)).await?)
         .await?;
         let digest = |bytes: &[u8]| Digest::try_from(bytes).map_err(undecodable);
         rows.into_iter()

@@ -1,12 +1,13 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use openarchive_domain::Tenant;
+use openarchive_schema::{TenantScope, begin};
 use sqlx::PgPool;
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
-use tracing::{info, warn};
+use tracing::{Instrument as _, info, warn};
 
 use super::{oldest_rows, settle};
-use crate::{failure::Failure, ledger_client::LedgerClient};
+use crate::{failure::Failure, governance, ledger_client::LedgerClient};
 
 /// Time between two sweeps. Rows younger than that belong to calls that are about to send them.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -42,7 +43,11 @@ async fn sweep_until(
     let mut seen = newest(pool).await;
     loop {
         for tenant in tenants {
-            if let Err(error) = sweep(pool, ledger, tenant, seen).await {
+            let swept = async {
+                sweep(pool, ledger, tenant, seen).await?;
+                governance::sweep(pool, ledger, tenant).await
+            };
+            if let Err(error) = swept.await {
                 warn!(%tenant, %error, "leaves wait in the outbox, the next sweep tries again");
             }
         }
@@ -56,8 +61,11 @@ async fn sweep_until(
 
 /// The youngest row there is; none while the database does not answer.
 async fn newest(pool: &PgPool) -> i64 {
-    let newest = sqlx::query_scalar!(r#"select max(outbox_id) from ingest.outbox"#).fetch_one(pool).await;
-    newest.ok().flatten().unwrap_or(0)
+    let newest = async {
+        let mut tx = begin(pool, TenantScope::All).await?;
+        sqlx::query_scalar!("select max(outbox_id) from ingest.outbox").fetch_one(&mut *tx).await
+    };
+    newest.await.ok().flatten().unwrap_or(0)
 }
 
 /// Sends every row up to and including `last`. A row that cannot be settled does not hold up those behind it.
@@ -72,7 +80,8 @@ pub(crate) async fn sweep(
         let rows = oldest_rows(pool, tenant, after, last).await?;
         let Some(youngest) = rows.last() else { return Ok(()) };
         after = youngest.outbox_id;
-        let settled = settle(pool, ledger, tenant, rows).await?;
+        let span = openarchive_telemetry::work_span("ingest", "sweep outbox");
+        let settled = settle(pool, ledger, tenant, rows).instrument(span).await?;
         info!(%tenant, leaves = settled.len(), "leaves that waited in the outbox are durable");
     }
 }

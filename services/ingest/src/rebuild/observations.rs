@@ -2,6 +2,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use openarchive_domain::{Digest, RetentionClass, Timestamp};
 use openarchive_envelope::BlobKind;
 use openarchive_ledger::leaf::MessageState;
+use openarchive_schema::{TenantScope, begin};
 use serde_json::{Value, json};
 
 use super::{LeafNote, Rebuild};
@@ -14,7 +15,7 @@ use crate::{
     message_reader::{MessageSource, ReadError},
     observation_record::{ObservationRecord, RECORD_BYTES_MAX},
     observation_rows::{bytea, undecodable, with_seat},
-    recording::{self, LeafIs, NewObservation, Recorded, leaf_body},
+    recording::{self, LeafIs, NewObservation, Recorded, ShredsSeen, leaf_body},
 };
 
 /// Names of blobs in one query.
@@ -91,7 +92,7 @@ impl Rebuild<'_> {
             class,
             NAMES_PAGE
         )
-        .fetch_all(self.pool)
+        .fetch_all(&mut *begin(self.pool, TenantScope::One(self.tenant)).await?)
         .await?;
         rows.into_iter()
             .map(|row| {
@@ -182,6 +183,7 @@ impl Rebuild<'_> {
             let seat = (record.agent.name.clone(), record.offer.seat);
             with_seat(json!({ "record": bytea(place.digest.as_bytes()) }), &seat)
         });
+        let mut tx = begin(self.pool, TenantScope::One(self.tenant)).await?;
         sqlx::query!(
             "with contradicted as (
                select o.agent, o.instance, o.agent_epoch, o.seq
@@ -202,9 +204,9 @@ impl Rebuild<'_> {
             self.tenant.as_str(),
             seats.collect::<Value>()
         )
-        .execute(self.pool)
+        .execute(&mut *tx)
         .await?;
-        Ok(())
+        Ok(tx.commit().await?)
     }
 
     /// Rows and outbox rows for observations that were durable but not recorded.
@@ -276,7 +278,7 @@ impl Rebuild<'_> {
                 Restored::Incomplete => self.report.unreferenced += 1,
             }
         }
-        let recorded = recording::record(self.pool, self.tenant, batch).await?;
+        let recorded = recording::record(self.pool, self.tenant, batch, ShredsSeen::ALL).await?;
         let now = recorded.iter().filter(|recorded| **recorded == Recorded::Now).count() as u64;
         self.report.unreferenced += recorded.len() as u64 - now;
         Ok(now)

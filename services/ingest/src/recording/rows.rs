@@ -96,7 +96,7 @@ async fn draw_ordinals(tx: &mut Transaction, count: usize) -> Result<BTreeSet<i6
     Ok(rows.into_iter().map(|row| row.ordinal).collect())
 }
 
-fn message_columns(message: &Digest, new: &NewObservation, ordinal: Option<&i64>) -> Value {
+pub(super) fn message_columns(message: &Digest, new: &NewObservation, ordinal: Option<&i64>) -> Value {
     let (offer, entry) = (&new.record.offer, &new.entry);
     json!({
         "ordinal": ordinal,
@@ -259,21 +259,34 @@ pub(super) async fn insert_outbox(
     Ok(())
 }
 
+/// A job for each new message, and one for each further observation of a message: agents and blind copies come with
+/// each of them. The latter have a key of their own, so that none is taken for a job that is under way and has read the
+/// catalogue before this transaction.
 pub(super) async fn insert_index_jobs(
     tx: &mut Transaction,
     tenant: &Tenant,
     new_messages: &BTreeSet<Digest>,
+    decided: &[Decided<'_>],
 ) -> Result<(), sqlx::Error> {
-    if new_messages.is_empty() {
+    let mut messages: Vec<String> = new_messages.iter().map(Digest::hex).collect();
+    let mut keys = messages.clone();
+    for Decided { new, .. } in decided.iter().filter(|decided| !new_messages.contains(&decided.new.message()))
+    {
+        messages.push(new.message().hex());
+        keys.push(format!("{}+{}", new.message().hex(), new.record.idempotency_key().hex()));
+    }
+    if messages.is_empty() {
         return Ok(());
     }
-    let messages: Vec<String> = new_messages.iter().map(Digest::hex).collect();
     sqlx::query!(
-        "insert into jobs.job (kind, tenant, payload, unique_key)
-         select 'index', $1, jsonb_build_object('message', message), message from unnest($2::text[]) as message
+        "insert into jobs.job (kind, tenant, payload, unique_key, traceparent)
+         select 'index', $1, jsonb_build_object('message', j.message), j.key, $4
+         from unnest($2::text[], $3::text[]) as j(message, key)
          on conflict do nothing",
         tenant.as_str(),
-        &messages
+        &messages,
+        &keys,
+        openarchive_telemetry::propagation::traceparent()
     )
     .execute(&mut **tx)
     .await?;

@@ -15,10 +15,10 @@ use openarchive_proto::ingest::v1::{
     UploadBlobsResponse, UploadHeader, agent_service_client::AgentServiceClient, commit_result::Outcome,
     upload_blobs_request::Item,
 };
-use openarchive_rpc::{CHUNK_BYTES_MAX, RPC_MESSAGE_BYTES_MAX};
-use tonic::{Status, transport::Channel};
+use openarchive_rpc::{CHUNK_BYTES_MAX, RPC_MESSAGE_BYTES_MAX, RpcChannel};
+use tonic::Status;
 
-use crate::archive::ORIGIN;
+use crate::archive::origin_of;
 
 pub(crate) const OCCURRED_AT: &str = "2024-05-01T10:00:00.000Z";
 
@@ -134,14 +134,14 @@ pub(crate) fn class() -> String {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Agent {
-    pub(crate) client: AgentServiceClient<Channel>,
+    pub(crate) client: AgentServiceClient<RpcChannel>,
     pub(crate) reference: AgentRef,
     pub(crate) instance: [u8; 16],
     pub(crate) epoch: u64,
 }
 
 impl Agent {
-    pub(crate) fn new(channel: Channel, reference: AgentRef) -> Self {
+    pub(crate) fn new(channel: RpcChannel, reference: AgentRef) -> Self {
         let client = AgentServiceClient::new(channel).max_decoding_message_size(RPC_MESSAGE_BYTES_MAX);
         Self { client, reference, instance: [7; 16], epoch: u64::MAX - 1 }
     }
@@ -233,12 +233,18 @@ impl Agent {
                 to: envelope.to,
             },
         };
-        check_receipt(receipt, &expectation, &ORIGIN.parse().unwrap(), log_key).unwrap()
+        check_receipt(
+            receipt,
+            &expectation,
+            &origin_of(self.reference.tenant.as_str()).parse().unwrap(),
+            log_key,
+        )
+        .unwrap()
     }
 
     pub(crate) async fn log_key(&self) -> Verifier {
         let status = self.report(0).await.unwrap();
-        assert_eq!(status.origin, ORIGIN);
+        assert_eq!(status.origin, origin_of(self.reference.tenant.as_str()));
         status.verifier_key.parse().unwrap()
     }
 

@@ -1,25 +1,29 @@
 //! A whole archive of its own for each test.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use openarchive_domain::{AgentRef, Clock, RetentionClass, SystemClock, Tenant};
-use openarchive_ingest::{Finding, Identity, Ingest, IngestConfig, RebuildReport};
+use openarchive_ingest::{Finding, Ingest, IngestConfig, RebuildReport};
 use openarchive_objects::{LocalStore, ObjectStore};
 use openarchive_proto::ingest::v1::{
     CompletenessRequest, CompletenessRow, GetMessageRequest, GetMessageResponse, GetProofRequest,
     ListMessagesRequest, MessageSummary, OpenMessageRequest, Scope,
     catalogue_service_client::CatalogueServiceClient, scope,
 };
-use openarchive_rpc::{RPC_MESSAGE_BYTES_MAX, in_process};
+use openarchive_proto::storage::v1::storage_service_client::StorageServiceClient;
+use openarchive_rpc::{PeerIdentity, RPC_MESSAGE_BYTES_MAX, Role, RpcChannel, in_process_as};
+use openarchive_schema::DatabaseRole;
 use openarchive_storage::{Storage, StorageConfig, StorageParts};
 use openarchive_testkit::database::TestDatabase;
-use openarchive_trust::{CheckpointIntervals, Keys, Trust, TrustConfig};
+use openarchive_trust::{AgentsCa, CheckpointIntervals, Keys, Trust, TrustConfig};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use tempfile::TempDir;
-use tonic::{
-    Status,
-    transport::{Channel, Server},
-};
+use tonic::Status;
 
 use crate::{
     agent::Agent,
@@ -27,23 +31,25 @@ use crate::{
 };
 
 pub(crate) const TENANT: &str = "acme";
-pub(crate) const ORIGIN: &str = "archive.example/test/acme/evidence/1";
 pub(crate) const WAIT_MAX: Duration = Duration::from_secs(20);
 
 pub(crate) struct Archive {
+    /// The superuser's: for what only a test does.
     pub(crate) pool: PgPool,
+    /// The service's own.
+    pub(crate) service: PgPool,
     pub(crate) ingest: Ingest,
-    pub(crate) catalogue: CatalogueServiceClient<Channel>,
+    pub(crate) catalogue: CatalogueServiceClient<RpcChannel>,
     /// Of calls from ingest to trust and to storage.
     pub(crate) faults: Faults,
-    pub(crate) storage_channel: Channel,
-    pub(crate) trust_channel: Channel,
+    pub(crate) storage_channel: RpcChannel,
+    pub(crate) trust_channel: RpcChannel,
     clock: Arc<dyn Clock>,
-    _storage: Storage,
+    storage: Storage,
     _trust: Trust,
     // Dropped last: a failed test keeps both.
     dir: TempDir,
-    _database: TestDatabase,
+    database: TestDatabase,
 }
 
 impl Archive {
@@ -53,58 +59,97 @@ impl Archive {
 
     pub(crate) async fn start_at(clock: Arc<dyn Clock>) -> Self {
         let database = TestDatabase::start();
-        let pool = PgPoolOptions::new().max_connections(24).connect(&database.url()).await.unwrap();
+        let pool = PgPoolOptions::new().max_connections(8).connect(&database.url()).await.unwrap();
         openarchive_schema::migrate(&pool).await.unwrap();
+        let pool_of = |role: DatabaseRole| {
+            let url = database.url_as(role.as_str());
+            PgPoolOptions::new().max_connections(24).connect_lazy(&url).unwrap()
+        };
+        let service = pool_of(DatabaseRole::Ingest);
         let dir = tempfile::tempdir().unwrap();
-        let objects = LocalStore::open(&dir.path().join("objects"), Arc::new(SystemClock)).unwrap();
+        let objects = LocalStore::open(&dir.path().join("objects"), Arc::clone(&clock)).unwrap();
         let objects: ObjectStore = objects.into();
         let keys = Keys::from_secrets([1; 32], [2; 32]);
-        let mut config = TrustConfig::new(pool.clone(), objects.clone(), keys, "archive.example", "test");
+        let mut config =
+            TrustConfig::new(pool_of(DatabaseRole::Trust), objects.clone(), keys, "archive.example", "test");
         config.intervals = CheckpointIntervals::every(Duration::from_millis(30));
+        let (certificate, key) = make_authority(dir.path());
+        config.agents_ca = Some(AgentsCa::load(&certificate, &key).unwrap());
         let trust = Trust::start(config).await.unwrap();
-        let own_trust = in_process(Server::builder().add_service(trust.server()));
-        let parts =
-            StorageParts { pool: pool.clone(), key_objects: objects.clone(), objects, trust: own_trust };
+        let own_trust = in_process_as(Role::Storage, trust.server());
+        let parts = StorageParts {
+            pool: pool_of(DatabaseRole::Storage),
+            key_objects: objects.clone(),
+            objects,
+            trust: own_trust,
+        };
         let storage = Storage::start(StorageConfig {
             parts,
             spool_dir: dir.path().join("spool"),
-            clock: Arc::new(SystemClock),
+            clock: Arc::clone(&clock),
             linger: Duration::from_millis(5),
         });
         let storage = storage.await.unwrap();
         let faults = Faults::default();
         let faulty = Faulty { inner: storage.server(), faults: faults.clone() };
-        let storage_channel = in_process(Server::builder().add_service(faulty));
+        let storage_channel = in_process_as(Role::Ingest, faulty);
         let faulty = Faulty { inner: trust.server(), faults: faults.clone() };
-        let trust_channel = in_process(Server::builder().add_service(faulty));
-        let ingest = ingest(&pool, &storage_channel, &trust_channel, &clock);
+        let trust_channel = in_process_as(Role::Ingest, faulty);
+        let ingest = ingest(&service, &storage_channel, &trust_channel, &clock, RetentionClass::DEFAULT);
         let catalogue = catalogue(&ingest);
         Self {
             pool,
+            service,
             ingest,
             catalogue,
             faults,
             storage_channel,
             trust_channel,
             clock,
-            _storage: storage,
+            storage,
             _trust: trust,
             dir,
-            _database: database,
+            database,
         }
     }
 
     /// Stops ingest and starts it again over the same data.
     pub(crate) async fn restart(&mut self) {
-        let fresh = ingest(&self.pool, &self.storage_channel, &self.trust_channel, &self.clock);
+        self.restart_with(RetentionClass::DEFAULT).await;
+    }
+
+    /// The same, with another rule for new mail.
+    pub(crate) async fn restart_with(&mut self, class: RetentionClass) {
+        let fresh = ingest(&self.service, &self.storage_channel, &self.trust_channel, &self.clock, class);
         self.catalogue = catalogue(&fresh);
         std::mem::replace(&mut self.ingest, fresh).shutdown().await;
     }
 
     pub(crate) fn agent(&self, name: &str) -> Agent {
         let reference: AgentRef = name.parse().unwrap();
-        let server = self.ingest.agent_server(Identity::Fixed(reference.clone()));
-        Agent::new(in_process(Server::builder().add_service(server)), reference)
+        let caller = PeerIdentity::local_agent(reference.clone());
+        Agent::new(in_process_as(caller, self.ingest.agent_server()), reference)
+    }
+
+    /// Another pool of a service's role, to see what it sees.
+    pub(crate) fn pool_of(&self, role: DatabaseRole) -> PgPool {
+        let url = self.database.url_as(role.as_str());
+        PgPoolOptions::new().max_connections(2).connect_lazy(&url).unwrap()
+    }
+
+    /// Certificate and key of the authority that signs agents' certificates.
+    pub(crate) fn authority(&self) -> (PathBuf, PathBuf) {
+        (self.dir.path().join("ca.pem"), self.dir.path().join("ca.key"))
+    }
+
+    /// Storage as the worker reaches it.
+    pub(crate) fn storage_for_worker(&self) -> StorageServiceClient<RpcChannel> {
+        StorageServiceClient::new(in_process_as(Role::Worker, self.storage.server()))
+    }
+
+    /// The catalogue as the worker reaches it.
+    pub(crate) fn catalogue_for_worker(&self) -> CatalogueServiceClient<RpcChannel> {
+        CatalogueServiceClient::new(in_process_as(Role::Worker, self.ingest.catalogue_server()))
     }
 
     pub(crate) fn objects_dir(&self) -> PathBuf {
@@ -159,7 +204,7 @@ impl Archive {
             after_ordinal: 0,
             limit: 0,
         };
-        self.catalogue.clone().list_messages(request).await.unwrap().into_inner().messages
+        self.catalogue_for_worker().list_messages(request).await.unwrap().into_inner().messages
     }
 
     pub(crate) async fn proof(&self, message: &[u8]) -> Result<String, Status> {
@@ -179,7 +224,7 @@ impl Archive {
 
     pub(crate) async fn fsck(&self) -> Vec<Finding> {
         let (storage, trust) = (self.storage_channel.clone(), self.trust_channel.clone());
-        openarchive_ingest::fsck(&self.pool, storage, trust, &[tenant()], &|_| {}).await.unwrap()
+        openarchive_ingest::fsck(&self.service, storage, trust, &[tenant()], &|_| {}).await.unwrap()
     }
 
     pub(crate) async fn rebuild(&self) -> RebuildReport {
@@ -188,26 +233,46 @@ impl Archive {
     }
 }
 
+fn make_authority(folder: &Path) -> (PathBuf, PathBuf) {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    let key = KeyPair::generate().unwrap();
+    let (certificate, secret) = (folder.join("ca.pem"), folder.join("ca.key"));
+    std::fs::write(&secret, key.serialize_pem()).unwrap();
+    std::fs::write(&certificate, CertifiedIssuer::self_signed(params, key).unwrap().pem()).unwrap();
+    (certificate, secret)
+}
+
 pub(crate) fn tenant() -> Tenant {
     TENANT.parse().unwrap()
+}
+
+pub(crate) fn origin_of(tenant: &str) -> String {
+    format!("archive.example/test/{tenant}/evidence/1")
 }
 
 pub(crate) fn everything() -> Scope {
     Scope { kind: Some(scope::Kind::All(scope::All {})) }
 }
 
-fn ingest(pool: &PgPool, storage: &Channel, trust: &Channel, clock: &Arc<dyn Clock>) -> Ingest {
+fn ingest(
+    pool: &PgPool,
+    storage: &RpcChannel,
+    trust: &RpcChannel,
+    clock: &Arc<dyn Clock>,
+    default_class: RetentionClass,
+) -> Ingest {
     Ingest::start(IngestConfig {
         pool: pool.clone(),
         storage: storage.clone(),
         trust: trust.clone(),
-        tenants: vec![tenant()],
-        default_class: RetentionClass::DEFAULT,
+        tenants: vec![tenant(), "other".parse().unwrap()],
+        default_class,
         clock: Arc::clone(clock),
     })
 }
 
-fn catalogue(ingest: &Ingest) -> CatalogueServiceClient<Channel> {
-    let channel = in_process(Server::builder().add_service(ingest.catalogue_server()));
+fn catalogue(ingest: &Ingest) -> CatalogueServiceClient<RpcChannel> {
+    let channel = in_process_as(Role::Gateway, ingest.catalogue_server());
     CatalogueServiceClient::new(channel).max_decoding_message_size(RPC_MESSAGE_BYTES_MAX)
 }

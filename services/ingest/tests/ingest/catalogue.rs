@@ -3,8 +3,8 @@
 use openarchive_domain::Digest;
 use openarchive_ledger::{policy::Policy, receipt::verify_receipt};
 use openarchive_proto::ingest::v1::{
-    GetMessageRequest, GetProofRequest, ListAgentsRequest, ListMessagesRequest, ObservationKey, Offer,
-    OpenMessageRequest, SeqRange, State,
+    CompletenessRow, GetMessageRequest, GetMessagesRequest, GetProofRequest, ListAgentsRequest,
+    ListMessagesRequest, ObservationKey, Offer, OpenMessageRequest, SeqRange, State,
 };
 use tonic::Code;
 
@@ -30,7 +30,7 @@ async fn a_message_is_listed_shown_and_opened_byte_for_byte() {
         after_ordinal: listed[0].ordinal,
         limit: 1,
     };
-    let rest = archive.catalogue.clone().list_messages(rest).await.unwrap().into_inner().messages;
+    let rest = archive.catalogue_for_worker().list_messages(rest).await.unwrap().into_inner().messages;
     assert_eq!(rest, listed[1..2]);
     let shown = archive.get(mails[1].key()).await.unwrap();
     let message = shown.message.unwrap();
@@ -62,6 +62,64 @@ async fn a_message_is_listed_shown_and_opened_byte_for_byte() {
         ("to", "to@example.org"),
     ];
     assert_eq!(participants, expected.map(|(role, address)| (role.to_owned(), address.to_owned())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_several_messages_come_in_the_order_asked_for_and_only_the_tenants_own() {
+    let archive = Archive::start().await;
+    let mails: Vec<Mail> = (0..4).map(Mail::plain).collect();
+    let numbered: Vec<(u64, &Mail)> = (1..).zip(&mails).collect();
+    archive.agent("acme/mx1").archive(&numbered[..3]).await;
+    archive.agent("other/mx1").archive(&numbered[3..]).await;
+    let ask = async |messages: Vec<Vec<u8>>, scope| {
+        let messages = messages.into_iter().map(Into::into).collect();
+        let request = GetMessagesRequest { scope, tenant: TENANT.into(), messages };
+        archive.catalogue.clone().get_messages(request).await.map(tonic::Response::into_inner)
+    };
+    let key = |mail: usize| mails[mail].key().to_vec();
+    let asked = vec![key(2), key(3), vec![7; 32], key(0), key(1), key(3)];
+    let answer = ask(asked, Some(everything())).await.unwrap();
+    let found: Vec<&[u8]> = answer.messages.iter().map(|message| message.message.as_ref()).collect();
+    assert_eq!(found, [key(2), key(0), key(1)]);
+    assert_eq!(answer.answered, 6);
+    assert_eq!(answer.messages[1], archive.get(&key(0)).await.unwrap().message.unwrap());
+
+    let full = vec![key(0); 1_000];
+    assert_eq!(ask(full.clone(), Some(everything())).await.unwrap().answered, 1_000);
+    let refusals = [
+        ask([full, vec![key(0)]].concat(), Some(everything())).await,
+        ask(vec![vec![7; 31]], Some(everything())).await,
+        ask(vec![key(0)], None).await,
+    ];
+    for refused in refusals {
+        assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_of_many_large_rows_stops_where_it_would_be_too_large_and_says_where() {
+    let archive = Archive::start().await;
+    let mails: Vec<Mail> = (0..12).map(Mail::plain).collect();
+    let numbered: Vec<(u64, &Mail)> = (1..).zip(&mails).collect();
+    archive.agent("acme/mx1").archive(&numbered).await;
+    archive.execute("update ingest.message set subject = repeat('x', 1024 * 1024)").await;
+    let mut asked: Vec<Vec<u8>> = mails.iter().map(|mail| mail.key().to_vec()).collect();
+    asked.insert(3, vec![7; 32]);
+    let mut seen = 0;
+    let mut calls = 0;
+    while !asked.is_empty() {
+        let request = GetMessagesRequest {
+            scope: Some(everything()),
+            tenant: TENANT.into(),
+            messages: asked.iter().cloned().map(Into::into).collect(),
+        };
+        let mut client = archive.catalogue.clone().max_decoding_message_size(34 * 1024 * 1024);
+        let answer = client.get_messages(request).await.unwrap().into_inner();
+        seen += answer.messages.len();
+        calls += 1;
+        asked.drain(..answer.answered as usize);
+    }
+    assert_eq!((seen, calls), (12, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,7 +169,7 @@ async fn a_read_says_whose_mail_it_may_see_and_what_is_absent_is_not_found() {
     let archive = Archive::start().await;
     let mail = Mail::plain(1);
     archive.agent("acme/mx1").archive(&[(1, &mail)]).await;
-    let mut client = archive.catalogue.clone();
+    let (mut client, mut lists) = (archive.catalogue.clone(), archive.catalogue_for_worker());
     let (tenant, message) = (TENANT.to_owned(), mail.digest().as_bytes().to_vec());
     let codes = [
         client
@@ -130,7 +188,7 @@ async fn a_read_says_whose_mail_it_may_see_and_what_is_absent_is_not_found() {
             })
             .await
             .map(drop),
-        client
+        lists
             .list_messages(ListMessagesRequest {
                 scope: None,
                 tenant: tenant.clone(),
@@ -139,7 +197,7 @@ async fn a_read_says_whose_mail_it_may_see_and_what_is_absent_is_not_found() {
             })
             .await
             .map(drop),
-        client
+        lists
             .list_messages(ListMessagesRequest {
                 scope: Some(everything()),
                 tenant: tenant.clone(),
@@ -221,6 +279,29 @@ async fn every_number_is_stored_duplicate_quarantined_missing_or_pending() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_lost_disk_had_accepted_is_a_gap_once_another_instance_reports() {
+    let archive = Archive::start().await;
+    let lost = archive.agent("acme/mx1");
+    lost.archive(&[(1, &Mail::plain(1)), (2, &Mail::plain(2))]).await;
+    lost.report(5).await.unwrap();
+    let mut fresh = archive.agent("acme/mx1");
+    fresh.epoch = 1;
+    fresh.report(0).await.unwrap();
+    // Both report: a mail may still be on its way.
+    let row = |rows: Vec<CompletenessRow>| rows.into_iter().find(|row| row.announced_seq == 5).unwrap();
+    let now = row(archive.completeness("", "").await);
+    assert_eq!((now.pending, now.gaps), (3, vec![]));
+    let silent = |millis: i64| {
+        format!("update ingest.agent set last_seen = last_seen - {millis} where announced_seq = 5")
+    };
+    archive.execute(&silent(590_000)).await;
+    assert_eq!(row(archive.completeness("", "").await).pending, 3, "not silent for long enough");
+    archive.execute(&silent(11_000)).await;
+    let ended = row(archive.completeness("", "").await);
+    assert_eq!((ended.pending, ended.gaps), (0, vec![SeqRange { first: 3, last: 5 }]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn at_most_a_thousand_gaps_are_named_and_observations_shown() {
     let archive = Archive::start().await;
     let agent = archive.agent("acme/mx1");
@@ -237,7 +318,8 @@ async fn at_most_a_thousand_gaps_are_named_and_observations_shown() {
     let gaps = archive.completeness("", "").await.remove(0).gaps;
     assert_eq!((gaps.len(), gaps[999].first), (1_000, 2_000));
     // And the oldest thousand of 1,002 observations are shown.
-    assert_eq!(archive.get(mail.key()).await.unwrap().observations.len(), 1_000);
+    let shown = archive.get(mail.key()).await.unwrap();
+    assert_eq!((shown.observations.len(), shown.observation_count), (1_000, 1_002));
 }
 
 #[tokio::test(flavor = "multi_thread")]

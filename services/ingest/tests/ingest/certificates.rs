@@ -1,13 +1,11 @@
 //! Agents over real mutual TLS.
 
-use openarchive_ingest::Identity;
+use openarchive_rpc::{Authorise, RpcChannel};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
     Code, Status,
-    transport::{
-        Certificate, Channel, ClientTlsConfig, Endpoint, Identity as TlsIdentity, Server, ServerTlsConfig,
-    },
+    transport::{Certificate, ClientTlsConfig, Endpoint, Identity as TlsIdentity, Server, ServerTlsConfig},
 };
 
 use crate::{
@@ -38,26 +36,28 @@ impl Authority {
 }
 
 async fn serve(archive: &Archive, authority: &Authority) -> Endpoint {
-    let identity = Identity::FromCertificate { domain: "archive.example".into() };
     let tls = ServerTlsConfig::new()
         .identity(authority.issue(SanType::DnsName("ingest.example".try_into().unwrap())))
         .client_ca_root(authority.certificate())
         .client_auth_optional(true);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let router =
-        Server::builder().tls_config(tls).unwrap().add_service(archive.ingest.agent_server(identity));
+    let router = Server::builder()
+        .tls_config(tls)
+        .unwrap()
+        .layer(Authorise::by_certificate("archive.example"))
+        .add_service(archive.ingest.agent_server());
     tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
     Endpoint::from_shared(format!("https://{address}")).unwrap()
 }
 
-async fn connect(endpoint: &Endpoint, authority: &Authority, identity: Option<TlsIdentity>) -> Channel {
+async fn connect(endpoint: &Endpoint, authority: &Authority, identity: Option<TlsIdentity>) -> RpcChannel {
     let mut tls =
         ClientTlsConfig::new().ca_certificate(authority.certificate()).domain_name("ingest.example");
     if let Some(identity) = identity {
         tls = tls.identity(identity);
     }
-    endpoint.clone().tls_config(tls).unwrap().connect().await.unwrap()
+    endpoint.clone().tls_config(tls).unwrap().connect().await.unwrap().into()
 }
 
 #[tokio::test(flavor = "multi_thread")]

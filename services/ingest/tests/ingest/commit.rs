@@ -79,7 +79,10 @@ async fn the_same_bytes_again_are_one_message_with_a_further_observation() {
     );
     assert_eq!(archive.count("ingest.message").await, 1);
     assert_eq!(archive.count("ingest.observation").await, 4);
-    assert_eq!(archive.count("jobs.job where kind = 'index'").await, 1);
+    // One for the message, one for each later observation: agents and blind copies come with each.
+    assert_eq!(archive.count("jobs.job where kind = 'index'").await, 3);
+    let shown = archive.get(mail.key()).await.unwrap();
+    assert_eq!((shown.agents.join(" ").as_str(), shown.observation_count), ("mx1 mx2", 4));
     let observations = archive.get(mail.key()).await.unwrap().observations;
     let seen: Vec<(&str, u64, &str, &str)> = observations
         .iter()

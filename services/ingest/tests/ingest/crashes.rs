@@ -13,7 +13,7 @@ enum Step {
 }
 
 const STEPS: [Step; 13] = [
-    Step::Call("StatBlobs", Fails::Before),
+    Step::Call("ExtendLock", Fails::Before),
     Step::Call("GetBlob", Fails::Before),
     Step::Call("PutBlobs", Fails::Before),
     Step::Call("PutBlobs", Fails::After),

@@ -67,7 +67,8 @@ async fn an_empty_catalogue_is_rebuilt_with_the_same_answers_and_old_receipts_st
     for (name, rows) in tables.iter().zip(rows) {
         assert_eq!(table(&archive, name).await, rows, "{name}");
     }
-    assert_eq!(archive.count("jobs.job where kind = 'index'").await, 5);
+    let indexed = "(select distinct payload from jobs.job where kind = 'index') as message";
+    assert_eq!(archive.count(indexed).await, 5);
     assert_eq!(archive.fsck().await, []);
     // Receipts from before verify, and new ones are of the same leaves.
     let checked = one.check_all(&numbered, &old).await;

@@ -87,6 +87,17 @@ impl Fields {
         self.string(field, expected, read).map(Some)
     }
 
+    /// A list that `read` makes sense of.
+    pub(super) fn list<T>(
+        &mut self,
+        field: &'static str,
+        expected: &'static str,
+        read: impl FnOnce(&[Value]) -> Option<T>,
+    ) -> Result<T, LeafError> {
+        let value = self.take(field)?;
+        value.as_array().and_then(|items| read(items)).ok_or(LeafError::Field { field, expected })
+    }
+
     pub(super) fn time(&mut self, field: &'static str) -> Result<Timestamp, LeafError> {
         self.string(field, TIME, |text| text.parse().ok())
     }

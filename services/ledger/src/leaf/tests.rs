@@ -270,3 +270,71 @@ proptest! {
         let _ = Envelope::parse(&bytes);
     }
 }
+
+fn shred_leaf() -> ShredLeaf {
+    ShredLeaf {
+        tenant: "acme".parse().unwrap(),
+        shred: [7; 16],
+        cause: ShredCause::Erasure,
+        leaves: [3, 20].into(),
+        places: [([1; 16], [1, 5].into()), ([2; 16], [9].into())].into(),
+        actor: "tok-1".to_owned(),
+        occurred_at: Timestamp::from_millis(1_700_000_000_000),
+    }
+}
+
+#[test]
+fn acts_of_governance_read_back_and_have_keys_of_their_own() {
+    let occurred_at = Timestamp::from_millis(1_700_000_000_000);
+    let hold = |action| HoldLeaf {
+        tenant: "acme".parse().unwrap(),
+        hold: "case-1".to_owned(),
+        action,
+        actor: "tok-1".to_owned(),
+        occurred_at,
+    };
+    let resume = ResumeLeaf { tenant: "acme".parse().unwrap(), actor: "tok-1".to_owned(), occurred_at };
+    let all = [
+        (shred_leaf().body(), AnyLeaf::Shred(shred_leaf())),
+        (
+            hold(HoldAction::Set { record: Digest::of(b"x") }).body(),
+            AnyLeaf::Hold(hold(HoldAction::Set { record: Digest::of(b"x") })),
+        ),
+        (hold(HoldAction::Released).body(), AnyLeaf::Hold(hold(HoldAction::Released))),
+        (resume.body(), AnyLeaf::Resume(resume)),
+    ];
+    let mut keys = std::collections::BTreeSet::new();
+    for (body, leaf) in all {
+        let bytes = stamp(body, time()).unwrap();
+        keys.insert(leaf.idempotency_key());
+        assert_eq!(AnyLeaf::parse(&bytes), Ok(Stamped { leaf, time: time() }));
+    }
+    assert_eq!(keys.len(), 4);
+}
+
+#[test]
+fn a_shred_leaf_names_each_key_once_and_in_order() {
+    let body = shred_leaf().body();
+    assert_eq!(
+        crate::jcs::canonicalize(&body).unwrap(),
+        "{\"actor\":\"tok-1\",\"cause\":\"erasure\",\"kind\":\"shred\",\"leaves\":[\"3\",\"20\"],\
+         \"occurred_at\":\"2023-11-14T22:13:20.000Z\",\"packs\":[{\"keys\":[1,5],\
+         \"pack\":\"01010101-0101-0101-0101-010101010101\"},{\"keys\":[9],\
+         \"pack\":\"02020202-0202-0202-0202-020202020202\"}],\
+         \"shred\":\"07070707-0707-0707-0707-070707070707\",\"tenant\":\"acme\",\"v\":1}"
+    );
+    assert!(shred_leaf().covers(&[1; 16], 5) && !shred_leaf().covers(&[2; 16], 5));
+    let refused = |change: fn(&mut serde_json::Value), field| {
+        let mut body = shred_leaf().body();
+        change(&mut body);
+        let parsed = ShredLeaf::parse(&stamp(body, time()).unwrap());
+        assert!(matches!(parsed, Err(LeafError::Field { field: found, .. }) if found == field), "{parsed:?}");
+    };
+    refused(|body| body["leaves"] = serde_json::json!(["20", "3"]), "leaves");
+    refused(|body| body["leaves"] = serde_json::json!([3]), "leaves");
+    refused(|body| body["packs"][0]["keys"] = serde_json::json!([5, 5]), "packs");
+    refused(|body| body["packs"][0]["keys"] = serde_json::json!([]), "packs");
+    refused(|body| body["packs"][0]["more"] = serde_json::json!(1), "packs");
+    refused(|body| body["packs"][1]["pack"] = body["packs"][0]["pack"].clone(), "packs");
+    refused(|body| body["cause"] = serde_json::json!("whim"), "cause");
+}

@@ -8,7 +8,7 @@ use crate::{
     note::Note,
     origin::{LogId, Origin, TenantOrArchive},
     policy::{Policy, PolicyFailure},
-    tree::{self, TreeError},
+    tree::{self, Hash, TreeError},
 };
 
 /// One thing that is broken about a receipt or the message it is shown with.
@@ -58,7 +58,8 @@ pub fn verify_receipt(
     let malformed = |error: ReceiptFormatError| vec![Failure::Malformed(error)];
     let receipt = Receipt::parse(text).map_err(malformed)?;
     let mut failures = Vec::new();
-    let log = check_log(&receipt, policy, &mut failures);
+    let Receipt { leaf, index, hashes, checkpoint_note, .. } = &receipt;
+    let log = check_log(leaf, *index, hashes, checkpoint_note, policy, &mut failures);
     let stamped = MessageLeaf::parse(&receipt.leaf)
         .map_err(|error| failures.push(Failure::Malformed(error.into())))
         .ok();
@@ -79,12 +80,15 @@ pub fn verify_receipt(
 }
 
 /// Checkpoint, policy, origin, inclusion. Pushes a failure whenever it answers `None`.
-fn check_log(
-    receipt: &Receipt,
+pub(crate) fn check_log(
+    leaf: &[u8],
+    index: u64,
+    hashes: &[Hash],
+    checkpoint_note: &str,
     policy: Option<&Policy>,
     failures: &mut Vec<Failure>,
 ) -> Option<(Checkpoint, Origin, Vec<String>)> {
-    let (checkpoint, note): (Checkpoint, Note) = Checkpoint::parse_signed(&receipt.checkpoint_note)
+    let (checkpoint, note): (Checkpoint, Note) = Checkpoint::parse_signed(checkpoint_note)
         .map_err(|error| failures.push(Failure::Malformed(error.into())))
         .ok()?;
     let witnesses = match policy.map(|policy| policy.check(&checkpoint, &note)) {
@@ -95,10 +99,8 @@ fn check_log(
         }
         None => Vec::new(),
     };
-    let leaf_hash = tree::leaf_hash(&receipt.leaf);
-    if let Err(error) =
-        tree::verify_inclusion(&leaf_hash, receipt.index, checkpoint.size, &receipt.hashes, &checkpoint.root)
-    {
+    let leaf_hash = tree::leaf_hash(leaf);
+    if let Err(error) = tree::verify_inclusion(&leaf_hash, index, checkpoint.size, hashes, &checkpoint.root) {
         failures.push(Failure::Inclusion(error));
     }
     let origin: Origin = checkpoint.origin.parse().map_err(|_| failures.push(Failure::Origin)).ok()?;

@@ -1,11 +1,13 @@
 use openarchive_domain::RetentionClass;
 use openarchive_envelope::{BlobScope, WrappedKey};
+use openarchive_schema::begin;
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::{
     StorageError,
-    blob_id::{BlobId, kind_column},
+    blob_id::{BlobId, kind_column, rows_of},
+    catalogue::KeepUntil,
 };
 
 /// Where a live blob stands.
@@ -38,7 +40,7 @@ pub(crate) async fn find_blob(
         blob.digest.as_bytes().as_slice(),
         class.map(|class| class.to_string()),
     )
-    .fetch_optional(pool)
+    .fetch_optional(&mut *begin(pool, rows_of(scope)).await?)
     .await?;
     Ok(row.map(|row| Found {
         pack_id: row.pack_id,
@@ -52,12 +54,14 @@ pub(crate) async fn find_blob(
     }))
 }
 
-/// The raw length of each blob that is there, in the order asked. `class`: of any class where `None`.
+/// The raw length of each blob that is there, in the order asked. `class`: of any class where `None`. `keep`: only of
+/// blobs that are locked until then, or may be.
 pub(crate) async fn stat_blobs(
     pool: &PgPool,
     scope: &BlobScope,
     class: Option<RetentionClass>,
     blobs: &[BlobId],
+    keep: Option<KeepUntil>,
 ) -> Result<Vec<Option<u64>>, StorageError> {
     let kinds: Vec<i16> = blobs.iter().map(|blob| kind_column(blob.kind)).collect();
     let digests: Vec<Vec<u8>> = blobs.iter().map(|blob| blob.digest.as_bytes().to_vec()).collect();
@@ -68,6 +72,9 @@ pub(crate) async fn stat_blobs(
              select raw_length from storage.pack_entry
              where tenant = $1 and kind = asked.kind and digest = asked.digest and ($2::text is null or class = $2)
                and wrapped_dek is not null
+               and ($5::bigint is null or exists (
+                 select from storage.pack where pack.pack_id = pack_entry.pack_id
+                   and (pack.lock_until is null or pack.lock_until >= $5)))
              limit 1
            ) entry on true
            order by asked.place"#,
@@ -75,8 +82,9 @@ pub(crate) async fn stat_blobs(
         class.map(|class| class.to_string()),
         &kinds,
         &digests,
+        keep.map(|keep| keep.first_lock_min.as_millis()),
     )
-    .fetch_all(pool)
+    .fetch_all(&mut *begin(pool, rows_of(scope)).await?)
     .await?;
     Ok(lengths.into_iter().map(|length| length.map(|length| length as u64)).collect())
 }

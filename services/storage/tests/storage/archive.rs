@@ -6,22 +6,20 @@ use std::{
     time::Duration,
 };
 
-use openarchive_domain::{Digest, SystemClock};
+use openarchive_domain::{Clock, Digest, SystemClock};
 use openarchive_objects::{Faults, LocalStore, ObjectStore};
 use openarchive_proto::storage::v1::{
     BlobKind, BlobRef, GetBlobRequest, PutBlobsHeader, PutBlobsRequest, PutBlobsResponse, StatBlobsRequest,
     put_blobs_request::Item, storage_service_client::StorageServiceClient,
 };
-use openarchive_rpc::{CHUNK_BYTES_MAX, RPC_MESSAGE_BYTES_MAX, in_process};
+use openarchive_rpc::{CHUNK_BYTES_MAX, RPC_MESSAGE_BYTES_MAX, Role, RpcChannel, in_process, in_process_as};
+use openarchive_schema::DatabaseRole;
 use openarchive_storage::{Finding, Storage, StorageConfig, StorageParts};
 use openarchive_testkit::database::TestDatabase;
 use openarchive_trust::{Keys, Trust, TrustConfig};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use tempfile::TempDir;
-use tonic::{
-    Status,
-    transport::{Channel, Server},
-};
+use tonic::{Status, transport::Server};
 
 pub(crate) const TENANT: &str = "acme";
 pub(crate) const CLASS: &str = "10y-received-forbidden";
@@ -30,6 +28,8 @@ const WAIT_MAX: Duration = Duration::from_secs(20);
 
 pub(crate) struct Archive {
     pub(crate) parts: StorageParts,
+    /// The superuser's: the parts' own pool is the service's.
+    pool: PgPool,
     trust: Trust,
     // Dropped in this order: a failed test keeps both.
     dir: TempDir,
@@ -39,7 +39,7 @@ pub(crate) struct Archive {
 /// A running storage service and a client of it.
 pub(crate) struct Core {
     pub(crate) storage: Storage,
-    pub(crate) client: StorageServiceClient<Channel>,
+    pub(crate) client: StorageServiceClient<RpcChannel>,
 }
 
 #[derive(Clone)]
@@ -52,17 +52,27 @@ pub(crate) struct Blob {
 impl Archive {
     pub(crate) async fn start() -> Self {
         let database = TestDatabase::start();
-        let pool = PgPoolOptions::new().max_connections(16).connect(&database.url()).await.unwrap();
+        let pool = PgPoolOptions::new().max_connections(4).connect(&database.url()).await.unwrap();
         openarchive_schema::migrate(&pool).await.unwrap();
+        let pool_of = |role: DatabaseRole| {
+            let url = database.url_as(role.as_str());
+            PgPoolOptions::new().max_connections(16).connect_lazy(&url).unwrap()
+        };
         let dir = tempfile::tempdir().unwrap();
         let objects: ObjectStore =
             LocalStore::open(&dir.path().join("objects"), Arc::new(SystemClock)).unwrap().into();
         let keys = Keys::from_secrets([1; 32], [2; 32]);
-        let config = TrustConfig::new(pool.clone(), objects.clone(), keys, "archive.example", "test");
+        let config =
+            TrustConfig::new(pool_of(DatabaseRole::Trust), objects.clone(), keys, "archive.example", "test");
         let trust = Trust::start(config).await.unwrap();
-        let channel = in_process(Server::builder().add_service(trust.server()));
-        let parts = StorageParts { pool, key_objects: objects.clone(), objects, trust: channel };
-        Self { parts, trust, dir, _database: database }
+        let channel = in_process_as(Role::Storage, trust.server());
+        let parts = StorageParts {
+            pool: pool_of(DatabaseRole::Storage),
+            key_objects: objects.clone(),
+            objects,
+            trust: channel,
+        };
+        Self { parts, pool, trust, dir, _database: database }
     }
 
     pub(crate) async fn core(&self) -> Core {
@@ -77,12 +87,22 @@ impl Archive {
     }
 
     pub(crate) async fn core_with(&self, parts: &StorageParts, linger: Duration, spool: &str) -> Core {
-        let config = StorageConfig {
+        self.core_of(StorageConfig {
             parts: parts.clone(),
             spool_dir: self.dir.path().join(spool),
             clock: Arc::new(SystemClock),
             linger,
-        };
+        })
+        .await
+    }
+
+    /// A core whose time is `clock`'s.
+    pub(crate) async fn core_at(&self, clock: Arc<dyn Clock>) -> Core {
+        let spool_dir = self.dir.path().join("spool");
+        self.core_of(StorageConfig { parts: self.parts.clone(), spool_dir, clock, linger: LINGER }).await
+    }
+
+    async fn core_of(&self, config: StorageConfig) -> Core {
         let storage = Storage::start(config).await.unwrap();
         let channel = in_process(Server::builder().add_service(storage.server()));
         let client = StorageServiceClient::new(channel)
@@ -92,7 +112,7 @@ impl Archive {
     }
 
     pub(crate) fn pool(&self) -> &PgPool {
-        &self.parts.pool
+        &self.pool
     }
 
     pub(crate) fn path_of(&self, key: &str) -> PathBuf {
@@ -171,7 +191,8 @@ impl Core {
     /// The length of each blob, `None` where it is absent.
     pub(crate) async fn stat(&self, blobs: &[Blob]) -> Vec<Option<u64>> {
         let blobs = blobs.iter().map(Blob::reference).collect();
-        let request = StatBlobsRequest { tenant: TENANT.to_owned(), class: CLASS.to_owned(), blobs };
+        let (tenant, class) = (TENANT.to_owned(), CLASS.to_owned());
+        let request = StatBlobsRequest { tenant, class, blobs, keep_until: String::new() };
         let answer = self.client.clone().stat_blobs(request).await.unwrap().into_inner();
         answer.blobs.into_iter().map(|blob| blob.present.then_some(blob.length)).collect()
     }

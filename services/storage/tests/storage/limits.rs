@@ -29,6 +29,7 @@ async fn what_is_longer_than_the_limits_is_refused_and_what_just_fits_is_taken()
             tenant: TENANT.to_owned(),
             class: CLASS.to_owned(),
             blobs: vec![reference; blobs],
+            keep_until: String::new(),
         };
         let answer = core.client.clone().stat_blobs(request).await;
         match answer {
@@ -60,7 +61,7 @@ async fn a_pack_with_as_many_blobs_as_it_may_have_does_not_wait_for_more() {
 async fn without_trust_nothing_is_stored_and_the_caller_is_told_to_come_again() {
     let archive = Archive::start().await;
     let trust = Endpoint::from_static("http://127.0.0.1:1").connect_lazy();
-    let parts = StorageParts { trust, ..archive.parts.clone() };
+    let parts = StorageParts { trust: trust.into(), ..archive.parts.clone() };
     let core = archive.core_with(&parts, LINGER, "spool").await;
     let blob = Blob::part(b"x".as_slice());
     let refused = core.put(std::slice::from_ref(&blob)).await.unwrap_err();

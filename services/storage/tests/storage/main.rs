@@ -6,6 +6,7 @@ mod archive;
 mod damage;
 mod deduplication;
 mod faults;
+mod keeping;
 mod large;
 mod limits;
 mod rebuild;

@@ -51,7 +51,7 @@ impl LogCheck<'_> {
             "select ordinal, size, root, note from trust.checkpoint where log_id = $1 order by ordinal",
             self.row.log_id,
         )
-        .fetch_all(self.pool)
+        .fetch_all(&mut *self.row.begin(self.pool).await?)
         .await?;
         let mut checkpoints = BTreeMap::new();
         for row in rows {
@@ -140,7 +140,7 @@ impl LogCheck<'_> {
     async fn check_tail(&mut self, heads: &BTreeMap<u64, Head>) -> Result<(), FsckError> {
         let Some(signed) = heads.values().map(|head| head.size).max() else { return Ok(()) };
         let now = sqlx::query!("select next_index from trust.log where log_id = $1", self.row.log_id)
-            .fetch_one(self.pool)
+            .fetch_one(&mut *self.row.begin(self.pool).await?)
             .await?;
         let rows = now.next_index.cast_unsigned();
         if signed > rows {

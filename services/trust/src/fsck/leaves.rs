@@ -77,7 +77,7 @@ impl LogCheck<'_> {
             first.cast_signed(),
             end.cast_signed(),
         )
-        .fetch_all(self.pool)
+        .fetch_all(&mut *self.row.begin(self.pool).await?)
         .await?;
         rows.into_iter()
             .map(|row| {

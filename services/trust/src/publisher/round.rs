@@ -45,6 +45,8 @@ pub(super) async fn publish(
         .to_string();
     objects.write_checkpoint(&note).await?;
     record(shared, &published, &head, &note).await?;
+    let now_seconds = shared.clock.now().as_millis() as f64 / 1000.0;
+    openarchive_telemetry::metrics::CHECKPOINT_TIME.set([&state.name.to_string()], now_seconds);
     published.next_ordinal = ordinal + 1;
     published.previous = Some(head.digest());
     published.pending.pop_front();
@@ -76,6 +78,7 @@ async fn claim(shared: &Shared, published: &Published, head: &Head) -> Result<()
 /// Records the checkpoint. One that stands under the ordinal already must be the same: Ed25519 signs deterministically.
 async fn record(shared: &Shared, published: &Published, head: &Head, note: &str) -> Result<(), PublishError> {
     let ordinal = published.next_ordinal;
+    let mut tx = published.row.begin(&shared.pool).await?;
     let recorded = sqlx::query!(
         r#"with added as (
              insert into trust.checkpoint (log_id, ordinal, size, root, note, published_at)
@@ -91,8 +94,9 @@ async fn record(shared: &Shared, published: &Published, head: &Head, note: &str)
         note,
         shared.clock.now().as_millis(),
     )
-    .fetch_one(&shared.pool)
+    .fetch_one(&mut *tx)
     .await?;
+    tx.commit().await?;
     if recorded.note == note {
         return Ok(());
     }

@@ -66,7 +66,7 @@ async fn read_leaves(pool: &PgPool, row: &LogRow, bundle: BundleId) -> Result<Ve
         first.cast_signed(),
         (first + u64::from(bundle.width)).cast_signed(),
     )
-    .fetch_all(pool)
+    .fetch_all(&mut *row.begin(pool).await?)
     .await?;
     let changed = |index| SigningRefusal::RowChanged { log: row.log().to_string(), index };
     let mut leaves = Vec::with_capacity(rows.len());

@@ -3,6 +3,7 @@ use openarchive_ledger::{
     checkpoint::Checkpoint,
     tiles::{BundleId, TILE_WIDTH},
 };
+use openarchive_schema::begin;
 use sqlx::PgPool;
 
 use super::{LogFailure, RebuildError, survey::Survey};
@@ -11,7 +12,7 @@ use crate::{
     frontier::Frontier,
     keys::Keys,
     leaf_key,
-    log_rows::LogRow,
+    log_rows::{LogRow, rows_of},
     sequencer::{LeafRows, NewLeaf, frontier_of, write_group},
 };
 
@@ -39,6 +40,7 @@ async fn insert_log(pool: &PgPool, keys: &Keys, survey: &Survey) -> Result<LogRo
     let epoch = i32::try_from(log.epoch()).map_err(|_| {
         LogFailure::damaged(FindingCode::LogMissing, origin, "its epoch is beyond what the database can hold")
     })?;
+    let mut tx = begin(pool, rows_of(log.owner())).await?;
     let inserted = sqlx::query!(
         "insert into trust.log (tenant, stream, epoch, origin, verifier_key) values ($1, $2, $3, $4, $5)
          returning log_id",
@@ -48,8 +50,9 @@ async fn insert_log(pool: &PgPool, keys: &Keys, survey: &Survey) -> Result<LogRo
         origin.to_string(),
         verifier_key,
     )
-    .fetch_one(pool)
+    .fetch_one(&mut *tx)
     .await?;
+    tx.commit().await?;
     let last_time = openarchive_domain::Timestamp::from_millis(0);
     Ok(LogRow { log_id: inserted.log_id, origin: origin.clone(), verifier_key, size: 0, last_time })
 }
@@ -61,7 +64,6 @@ async fn append_leaves(
     row: &LogRow,
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<u64, LogFailure> {
-    let mut connection = pool.acquire().await?;
     let mut frontier: Frontier = frontier_of(pool, row).await.map_err(LogFailure::of_rows)?;
     while frontier.size() < survey.size {
         let bundle = BundleId::holding(frontier.size(), survey.size)
@@ -82,7 +84,9 @@ async fn append_leaves(
         }
         let mut rows = LeafRows::default();
         rows.add_log(row.log_id, &mut frontier, new);
-        write_group(&mut connection, &rows).await.map_err(RebuildError::from)?;
+        let mut tx = row.begin(pool).await?;
+        write_group(&mut tx, &rows).await.map_err(RebuildError::from)?;
+        tx.commit().await?;
         progress(Progress { log: survey.origin.to_string(), done: frontier.size(), total: survey.size });
     }
     Ok(survey.size.saturating_sub(row.size))
@@ -106,6 +110,7 @@ async fn sign_again(
     if !survey.checkpoint_is_current {
         survey.objects.write_checkpoint(&note).await?;
     }
+    let mut tx = row.begin(pool).await?;
     sqlx::query!(
         "insert into trust.checkpoint (log_id, ordinal, size, root, note, published_at)
          values ($1, $2, $3, $4, $5, $6) on conflict do nothing",
@@ -116,7 +121,7 @@ async fn sign_again(
         note,
         clock.now().as_millis(),
     )
-    .execute(pool)
+    .execute(&mut *tx)
     .await?;
-    Ok(())
+    Ok(tx.commit().await?)
 }

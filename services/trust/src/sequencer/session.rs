@@ -45,12 +45,13 @@ impl Session {
     pub(super) async fn begin(shared: &Arc<Shared>) -> Result<Option<Self>, sqlx::Error> {
         let mut connection = PgConnection::connect_with(&shared.pool.connect_options()).await?;
         // Whatever the server's default: an answered append is durable. Plans are for single rows by key, also while
-        // the tables are still small and their statistics old.
+        // the tables are still small and their statistics old. A group holds leaves of many tenants, and is one statement.
         sqlx::query!(
             "select set_config('synchronous_commit',
                       case current_setting('synchronous_commit') when 'off' then 'on'
                       else current_setting('synchronous_commit') end, false) as durability,
-                    set_config('enable_seqscan', 'off', false) as plans"
+                    set_config('enable_seqscan', 'off', false) as plans,
+                    set_config('openarchive.tenant', '*', false) as tenants"
         )
         .fetch_one(&mut connection)
         .await?;
@@ -303,6 +304,7 @@ impl Session {
             }
             let time = log.row.last_time.max(now);
             let mut frontier = log.frontier.clone();
+            openarchive_telemetry::metrics::LEDGER_APPENDS.add([&name.to_string()], new.len() as u64);
             rows.add_log(log.row.log_id, &mut frontier, new.into_iter().map(|leaf| (leaf, time)));
             grown.push((name, frontier, time));
         }

@@ -17,13 +17,14 @@ use openarchive_ledger::{
 };
 use openarchive_objects::{LocalStore, ObjectKey, ObjectStore};
 use openarchive_proto::trust::v1::{self as proto, trust_service_client::TrustServiceClient};
-use openarchive_rpc::RPC_MESSAGE_BYTES_MAX;
+use openarchive_rpc::{RPC_MESSAGE_BYTES_MAX, RpcChannel};
+use openarchive_schema::DatabaseRole;
 use openarchive_testkit::database::TestDatabase;
 use openarchive_trust::{CheckpointIntervals, Finding, Keys, Trust, TrustConfig, fsck::fsck};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
-use tonic::{Status, transport::Channel};
+use tonic::Status;
 
-pub(crate) type Client = TrustServiceClient<Channel>;
+pub(crate) type Client = TrustServiceClient<RpcChannel>;
 
 pub(crate) const DOMAIN: &str = "archive.example";
 pub(crate) const ARCHIVE: &str = "main";
@@ -42,7 +43,10 @@ fn cluster() -> Arc<TestDatabase> {
 }
 
 pub(crate) struct Archive {
+    /// The superuser's: for what only a test does.
     pub(crate) pool: PgPool,
+    /// The service's own.
+    pub(crate) service: PgPool,
     pub(crate) store: ObjectStore,
     pub(crate) keys: Keys,
     pub(crate) folder: tempfile::TempDir,
@@ -56,19 +60,24 @@ impl Archive {
         let folder = tempfile::tempdir().unwrap();
         let store = LocalStore::open(&folder.path().join("objects"), Arc::new(SystemClock)).unwrap();
         let keys = Keys::from_secrets([1; 32], [2; 32]);
-        let pool = new_database(&cluster).await;
-        Self { pool, store: store.into(), keys, folder, cluster }
+        let (pool, service) = new_database(&cluster).await;
+        Self { pool, service, store: store.into(), keys, folder, cluster }
     }
 
     /// The same objects and keys, with an empty database.
     pub(crate) async fn with_empty_database(self) -> Self {
+        self.close().await;
+        let (pool, service) = new_database(&self.cluster).await;
+        Self { pool, service, ..self }
+    }
+
+    pub(crate) async fn close(&self) {
         self.pool.close().await;
-        let pool = new_database(&self.cluster).await;
-        Self { pool, ..self }
+        self.service.close().await;
     }
 
     pub(crate) fn config(&self) -> TrustConfig {
-        let (pool, store, keys) = (self.pool.clone(), self.store.clone(), self.keys.clone());
+        let (pool, store, keys) = (self.service.clone(), self.store.clone(), self.keys.clone());
         let intervals = CheckpointIntervals::every(Duration::from_millis(5));
         TrustConfig {
             intervals,
@@ -82,7 +91,7 @@ impl Archive {
     }
 
     pub(crate) async fn fsck(&self) -> Vec<Finding> {
-        fsck(&self.pool, &self.store, &self.keys, &mut |_| {}).await.unwrap()
+        fsck(&self.service, &self.store, &self.keys, &mut |_| {}).await.unwrap()
     }
 
     /// The codes of all findings, each once.
@@ -129,14 +138,16 @@ pub(crate) fn client(trust: &Trust) -> Client {
         .max_encoding_message_size(RPC_MESSAGE_BYTES_MAX)
 }
 
-async fn new_database(cluster: &TestDatabase) -> PgPool {
+/// As the superuser, and as the service.
+async fn new_database(cluster: &TestDatabase) -> (PgPool, PgPool) {
     let options: PgConnectOptions = cluster.url().parse().unwrap();
     let mut admin = PgConnection::connect_with(&options).await.unwrap();
     let name = format!("archive_{}", hex::encode(random::bytes::<8>()));
     sqlx::raw_sql(AssertSqlSafe(format!("create database {name}"))).execute(&mut admin).await.unwrap();
     let pool = PgPool::connect_with(options.database(&name)).await.unwrap();
     openarchive_schema::migrate(&pool).await.unwrap();
-    pool
+    let service: PgConnectOptions = cluster.url_as(DatabaseRole::Trust.as_str()).parse().unwrap();
+    (pool, PgPool::connect_with(service.database(&name)).await.unwrap())
 }
 
 /// Log `TENANT/STREAM`.

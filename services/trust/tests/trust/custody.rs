@@ -128,20 +128,20 @@ async fn keys_are_made_for_a_new_archive_and_never_again() {
     let archive = Archive::new().await;
     let dir = archive.folder.path().join("keys");
     assert!(matches!(Keys::open(&dir), Err(KeysError::Missing { .. })));
-    let keys = Keys::open_or_create(&dir, &archive.pool, &archive.store).await.unwrap();
+    let keys = Keys::open_or_create(&dir, &archive.service, &archive.store).await.unwrap();
     // A crash between the two files is made good.
     std::fs::remove_file(dir.join("log-seed")).unwrap();
-    let keys_of_second_try = Keys::open_or_create(&dir, &archive.pool, &archive.store).await.unwrap();
+    let keys_of_second_try = Keys::open_or_create(&dir, &archive.service, &archive.store).await.unwrap();
     let origin = "archive.example/main/acme/evidence/1".parse().unwrap();
     assert_ne!(keys.verifier(&origin), keys_of_second_try.verifier(&origin));
     let (trust, mut client) = start(TrustConfig { keys: keys_of_second_try, ..archive.config() }).await;
     wrap(&mut client, "acme", &[vec![7; 32]]).await.unwrap();
     trust.shutdown().await;
-    Keys::open_or_create(&dir, &archive.pool, &archive.store).await.unwrap();
+    Keys::open_or_create(&dir, &archive.service, &archive.store).await.unwrap();
     for lost in ["kek", "log-seed"] {
         let kept = std::fs::read(dir.join(lost)).unwrap();
         std::fs::remove_file(dir.join(lost)).unwrap();
-        let refused = Keys::open_or_create(&dir, &archive.pool, &archive.store).await;
+        let refused = Keys::open_or_create(&dir, &archive.service, &archive.store).await;
         assert!(matches!(refused, Err(KeysError::Lost { .. })), "{refused:?}");
         std::fs::write(dir.join(lost), kept).unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
@@ -150,6 +150,6 @@ async fn keys_are_made_for_a_new_archive_and_never_again() {
     // The objects alone know the archive too.
     std::fs::remove_file(dir.join("kek")).unwrap();
     let archive = archive.with_empty_database().await;
-    let refused = Keys::open_or_create(&dir, &archive.pool, &archive.store).await;
+    let refused = Keys::open_or_create(&dir, &archive.service, &archive.store).await;
     assert!(matches!(refused, Err(KeysError::Lost { .. })), "{refused:?}");
 }

@@ -40,7 +40,7 @@ async fn check(fault: Fault) {
         prove(&mut client, &archive, LOG, &all).await;
         trust.shutdown().await;
         assert_eq!(archive.fsck().await, [], "{fault:?} at write {index}, after a restart");
-        archive.pool.close().await;
+        archive.close().await;
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod appending;
 mod archive;
+mod certificates;
 mod custody;
 mod damage;
 mod faults;

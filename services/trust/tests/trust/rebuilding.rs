@@ -12,7 +12,7 @@ const LOG: &str = "acme/evidence";
 const AUDIT: &str = "acme/audit";
 
 async fn run(archive: &Archive) -> Result<RebuildReport, RebuildError> {
-    rebuild(&archive.pool, &archive.store, &archive.keys, &SystemClock, &mut |_| {}).await
+    rebuild(&archive.service, &archive.store, &archive.keys, &SystemClock, &mut |_| {}).await
 }
 
 /// An archive with two logs over several tiles, a wrapping key, and everything published.

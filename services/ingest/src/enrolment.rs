@@ -1,0 +1,204 @@
+//! How agents come in, stay in, and are shut out.
+//!
+//! A person has a one-time token made ([`create`]); the agent shows it with a certificate request and gets its
+//! certificate ([`enrol`]), with which it gets the next one in time ([`renew`]). A revoked agent ([`revoke`]) stays
+//! revoked: [`refuse_revoked`] is asked before each call of an agent, for a certificate cannot be taken back.
+
+mod token;
+
+use openarchive_domain::{AgentRef, Digest, Timestamp};
+use openarchive_proto::{
+    ingest::v1::{
+        CreateEnrolmentRequest, CreateEnrolmentResponse, EnrolRequest, EnrolResponse,
+        RenewCertificateResponse, RevokeAgentRequest, RevokeAgentResponse,
+    },
+    trust::v1::{
+        IssueAgentCertificateRequest, IssueAgentCertificateResponse, trust_service_client::TrustServiceClient,
+    },
+};
+use openarchive_rpc::{RpcChannel, refusal};
+use openarchive_schema::{TenantScope, begin, run_tx};
+use tonic::{Code, Request, Status};
+use tracing::info;
+
+pub use self::token::ENROLMENT_TOKEN_PREFIX;
+use self::token::Token;
+use crate::{
+    core::Core,
+    failure::{Failure, FieldError},
+};
+
+/// How long a token may be used where nothing else is asked for, in hours.
+pub const ENROLMENT_HOURS_DEFAULT: u32 = 24;
+/// Longest that a token may be used, in hours.
+pub const ENROLMENT_HOURS_MAX: u32 = 7 * 24;
+/// Longest reason of a revocation, in bytes.
+pub const REVOCATION_REASON_BYTES_MAX: usize = 200;
+
+const HOUR_MILLIS: i64 = 3_600_000;
+/// How long trust may take to sign a certificate, while the token is locked.
+const ISSUE_DEADLINE: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// What makes agents' certificates: trust.
+pub(crate) type Issuer = TrustServiceClient<RpcChannel>;
+
+/// Makes a token that lets one agent in once. Durable when it answers; its text cannot be had again.
+pub(crate) async fn create(
+    core: &Core,
+    request: CreateEnrolmentRequest,
+) -> Result<CreateEnrolmentResponse, Failure> {
+    let agent = agent_of(core, &request.tenant, &request.agent)?;
+    let hours = if request.hours == 0 { ENROLMENT_HOURS_DEFAULT } else { request.hours };
+    if hours > ENROLMENT_HOURS_MAX {
+        return Err(FieldError::new("hours", format!("at most {ENROLMENT_HOURS_MAX}")).into());
+    }
+    if is_revoked(core, &agent).await? {
+        let message = "this agent was revoked: enrol the machine under another name";
+        return Err(Failure::refused(Code::FailedPrecondition, AGENT_REVOKED, message));
+    }
+    let token = Token::fresh();
+    let now = core.clock.now();
+    let expires_at = Timestamp::from_millis(now.as_millis() + i64::from(hours) * HOUR_MILLIS);
+    let sha256 = token.sha256();
+    let mut tx = begin(&core.pool, TenantScope::One(&agent.tenant)).await?;
+    sqlx::query!(
+        "insert into ingest.enrolment (token_sha256, tenant, agent, created_at, expires_at)
+         values ($1, $2, $3, $4, $5)",
+        sha256.as_bytes().as_slice(),
+        agent.tenant.as_str(),
+        agent.name.as_str(),
+        now.as_millis(),
+        expires_at.as_millis()
+    )
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    info!(%agent, %expires_at, "an agent may enrol");
+    Ok(CreateEnrolmentResponse { token: token.into_text(), expires_at: expires_at.to_string() })
+}
+
+/// A certificate for whom the token was made. The token is used up in the same transaction in which the certificate is
+/// issued; the same request may be repeated with it while it is valid, so that a lost answer costs nothing.
+pub(crate) async fn enrol(core: &Core, request: EnrolRequest) -> Result<EnrolResponse, Failure> {
+    // One answer for a token that is unknown, used, over or another's: it says nothing about tokens.
+    let refused = || {
+        let message = "the token lets nobody in: it is unknown, used or over; have another one made";
+        Failure::refused(Code::PermissionDenied, "TOKEN_REFUSED", message)
+    };
+    let token: Token = request.token.parse().map_err(|_| refused())?;
+    let (token, csr) = (token.sha256(), Digest::of(&request.csr));
+    let mut tx = begin(&core.pool, TenantScope::Archive).await?;
+    let owner = sqlx::query!(
+        r#"select tenant as "tenant!", agent as "agent!" from ingest.use_enrolment($1, $2, $3)"#,
+        token.as_bytes().as_slice(),
+        csr.as_bytes().as_slice(),
+        core.clock.now().as_millis()
+    )
+    .fetch_optional(&mut *tx)
+    .await?
+    .ok_or_else(refused)?;
+    let agent = agent_of(core, &owner.tenant, &owner.agent).map_err(|_| refused())?;
+    let issued = issue(core, &agent, request.csr).await?;
+    tx.commit().await?;
+    info!(%agent, serial = issued.serial, "an agent has enrolled");
+    Ok(EnrolResponse { certificate_chain: issued.certificate_chain, log_policy: issued.log_policy })
+}
+
+/// The next certificate of an agent that still has a valid one.
+pub(crate) async fn renew(
+    core: &Core,
+    agent: &AgentRef,
+    csr: bytes::Bytes,
+) -> Result<RenewCertificateResponse, Failure> {
+    let issued = issue(core, agent, csr).await?;
+    Ok(RenewCertificateResponse { certificate_chain: issued.certificate_chain })
+}
+
+/// Shuts an agent out for good, from its next call on. Durable when it answers; revoking again changes nothing.
+pub(crate) async fn revoke(core: &Core, request: RevokeAgentRequest) -> Result<RevokeAgentResponse, Failure> {
+    let agent = agent_of(core, &request.tenant, &request.agent)?;
+    let reason = request.reason.trim().to_owned();
+    if reason.is_empty() || reason.len() > REVOCATION_REASON_BYTES_MAX || reason.chars().any(char::is_control)
+    {
+        let expected = format!("given, as a text of at most {REVOCATION_REASON_BYTES_MAX} bytes");
+        return Err(FieldError::new("reason", expected).into());
+    }
+    let now = core.clock.now().as_millis();
+    let (tenant, name) = (agent.tenant.to_string(), agent.name.to_string());
+    let revoked_at = run_tx(&core.pool, "revoke_agent", TenantScope::One(&agent.tenant), move |tx| {
+        let (tenant, name, reason) = (tenant.clone(), name.clone(), reason.clone());
+        Box::pin(async move {
+            sqlx::query!(
+                "insert into ingest.revoked_agent (tenant, agent, revoked_at, reason) values ($1, $2, $3, $4)
+                 on conflict do nothing",
+                tenant,
+                name,
+                now,
+                reason
+            )
+            .execute(&mut **tx)
+            .await?;
+            sqlx::query_scalar!(
+                "select revoked_at from ingest.revoked_agent where tenant = $1 and agent = $2",
+                tenant,
+                name
+            )
+            .fetch_one(&mut **tx)
+            .await
+        })
+    })
+    .await?;
+    info!(%agent, "an agent is revoked");
+    Ok(RevokeAgentResponse { revoked_at: Timestamp::from_millis(revoked_at).to_string() })
+}
+
+/// Reason of the refusal that a revoked agent gets, whatever it calls.
+const AGENT_REVOKED: &str = "AGENT_REVOKED";
+
+/// One read by primary key.
+pub(crate) async fn refuse_revoked(core: &Core, agent: &AgentRef) -> Result<(), Status> {
+    if is_revoked(core, agent).await? {
+        let message = "this agent was revoked: the archive takes nothing from it any more";
+        return Err(refusal(Code::PermissionDenied, AGENT_REVOKED, message));
+    }
+    Ok(())
+}
+
+async fn is_revoked(core: &Core, agent: &AgentRef) -> Result<bool, Failure> {
+    let found = sqlx::query_scalar!(
+        r#"select exists (select from ingest.revoked_agent where tenant = $1 and agent = $2) as "found!""#,
+        agent.tenant.as_str(),
+        agent.name.as_str()
+    )
+    .fetch_one(&mut *begin(&core.pool, TenantScope::One(&agent.tenant)).await?)
+    .await?;
+    Ok(found)
+}
+
+fn agent_of(core: &Core, tenant: &str, name: &str) -> Result<AgentRef, Failure> {
+    let tenant = tenant.parse().ok().filter(|tenant| core.tenants.contains(tenant));
+    let tenant = tenant.ok_or_else(|| FieldError::new("tenant", "the name of a tenant of this archive"))?;
+    let name =
+        name.parse().map_err(|_| FieldError::new("agent", "a DNS label: 1 to 63 of a-z, 0-9 and -"))?;
+    Ok(AgentRef { tenant, name })
+}
+
+async fn issue(
+    core: &Core,
+    agent: &AgentRef,
+    csr: bytes::Bytes,
+) -> Result<IssueAgentCertificateResponse, Failure> {
+    let (tenant, name) = (agent.tenant.to_string(), agent.name.to_string());
+    let mut request = Request::new(IssueAgentCertificateRequest { tenant, agent: name, csr });
+    request.set_timeout(ISSUE_DEADLINE);
+    match core.issuer.clone().issue_agent_certificate(request).await {
+        Ok(issued) => Ok(issued.into_inner()),
+        // What is wrong with the request the agent can mend; that this archive signs none it must be told.
+        Err(status) => Err(match status.code() {
+            code @ (Code::InvalidArgument | Code::FailedPrecondition) => {
+                Failure::refused(code, "CERTIFICATE_REFUSED", status.message())
+            }
+            _ => Failure::upstream("trust")(status),
+        }),
+    }
+}

@@ -1,0 +1,142 @@
+//! Holds, from their leaves and the encrypted records that those name.
+
+use openarchive_domain::{Clock as _, Digest, RetentionClass, SystemClock};
+use openarchive_ledger::{
+    jcs,
+    leaf::{HoldAction, HoldLeaf},
+};
+use openarchive_schema::{TenantScope, Transaction, begin};
+
+use super::Rebuild;
+use crate::{
+    blob_store::{BlobError, BlobName},
+    failure::Failure,
+    finding::Finding,
+    governance::{HOLD_RECORD_BYTES_MAX, HoldRecord},
+};
+
+impl Rebuild<'_> {
+    /// Nothing is shredded until a person has seen what the rebuild made. Stays as it is where it was suspended before.
+    pub(super) async fn suspend(&self) -> Result<(), Failure> {
+        let mut tx = begin(self.pool, TenantScope::One(self.tenant)).await?;
+        sqlx::query!(
+            "insert into ingest.suspension (tenant, suspended_at) values ($1, $2)
+             on conflict (tenant) do update set suspended_at = coalesce(suspension.suspended_at, excluded.suspended_at)",
+            self.tenant.as_str(),
+            SystemClock.now().as_millis(),
+        )
+        .execute(&mut *tx)
+        .await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// In the order of the log, so a release finds its hold. Holds that are there already are kept.
+    pub(super) async fn restore_holds(&mut self, holds: &[(u64, HoldLeaf)]) -> Result<(), Failure> {
+        for (index, leaf) in holds {
+            if leaf.tenant.as_str() != self.tenant.as_str() {
+                continue;
+            }
+            match leaf.action {
+                HoldAction::Released => self.restore_release(*index, leaf).await?,
+                HoldAction::Set { record } => match self.hold_record(&record).await? {
+                    Ok(found) => self.restore_hold(*index, leaf, &record, &found).await?,
+                    Err(why) => {
+                        let tenant = self.tenant.clone();
+                        self.report.damage.push(Finding::RecordDamaged { tenant, record, why });
+                    }
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// The inner error says why the record is no hold's.
+    async fn hold_record(&self, record: &Digest) -> Result<Result<HoldRecord, String>, Failure> {
+        let name = BlobName::State(*record);
+        let read = self.blobs.read(self.tenant, RetentionClass::System, name, HOLD_RECORD_BYTES_MAX).await;
+        Ok(match read {
+            Err(BlobError::Unavailable(status)) => return Err(BlobError::Unavailable(status).into()),
+            Err(damage) => Err(damage.to_string()),
+            Ok(bytes) => HoldRecord::decode(&bytes)
+                .filter(|found| found.tenant == *self.tenant)
+                .ok_or_else(|| "it is no record of a hold of this tenant".to_owned()),
+        })
+    }
+
+    async fn restore_hold(
+        &self,
+        index: u64,
+        leaf: &HoldLeaf,
+        digest: &Digest,
+        record: &HoldRecord,
+    ) -> Result<(), Failure> {
+        let mut tx = begin(self.pool, TenantScope::One(self.tenant)).await?;
+        let Some(act) = self.restore_act(&mut tx, index, leaf).await? else { return Ok(()) };
+        sqlx::query!(
+            "insert into ingest.hold (tenant, hold, reason, query, record, created_at, created_by, created_act)
+             values ($1, $2, $3, $4, $5, $6, $7, $8)",
+            self.tenant.as_str(),
+            record.hold,
+            record.reason,
+            record.query,
+            digest.as_bytes().as_slice(),
+            record.created_at.as_millis(),
+            record.created_by,
+            act,
+        )
+        .execute(&mut *tx)
+        .await?;
+        // What was shredded after its hold was released has no row any more.
+        let messages: Vec<Vec<u8>> =
+            record.messages.iter().map(|message| message.as_bytes().to_vec()).collect();
+        sqlx::query!(
+            "insert into ingest.hold_message (tenant, hold, message)
+             select $1, $2, m.message from ingest.message m where m.tenant = $1 and m.message = any($3)",
+            self.tenant.as_str(),
+            record.hold,
+            &messages,
+        )
+        .execute(&mut *tx)
+        .await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn restore_release(&self, index: u64, leaf: &HoldLeaf) -> Result<(), Failure> {
+        let mut tx = begin(self.pool, TenantScope::One(self.tenant)).await?;
+        let Some(act) = self.restore_act(&mut tx, index, leaf).await? else { return Ok(()) };
+        sqlx::query!(
+            "update ingest.hold set released_at = $3, released_by = $4, released_act = $5
+             where tenant = $1 and hold = $2",
+            self.tenant.as_str(),
+            leaf.hold,
+            leaf.occurred_at.as_millis(),
+            leaf.actor,
+            act,
+        )
+        .execute(&mut *tx)
+        .await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// None: it was restored before.
+    async fn restore_act(
+        &self,
+        tx: &mut Transaction,
+        index: u64,
+        leaf: &HoldLeaf,
+    ) -> Result<Option<i64>, Failure> {
+        let key = leaf.idempotency_key();
+        let body = jcs::canonicalize(&leaf.body()).map_err(|error| Failure::Damaged(error.to_string()))?;
+        let act = sqlx::query_scalar!(
+            "insert into ingest.act (tenant, idempotency_key, body, leaf_index) values ($1, $2, $3, $4)
+             on conflict (tenant, idempotency_key) do nothing returning act_id",
+            self.tenant.as_str(),
+            key.as_bytes().as_slice(),
+            body,
+            index as i64,
+        )
+        .fetch_optional(&mut **tx)
+        .await?;
+        Ok(act)
+    }
+}

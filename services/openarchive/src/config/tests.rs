@@ -1,0 +1,218 @@
+use std::fs;
+
+use tempfile::TempDir;
+
+use super::*;
+
+/// A configuration that serves every role, with the files it names.
+fn folder() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["tls.crt", "tls.key", "ca.crt", "agents.crt", "agents.key"] {
+        fs::write(dir.path().join(name), "x").unwrap();
+    }
+    fs::write(dir.path().join("database-url"), "postgres://role:secret-word@db/openarchive\n").unwrap();
+    fs::write(dir.path().join("role.yaml"), GOOD).unwrap();
+    fs::create_dir(dir.path().join("passwords")).unwrap();
+    for role in openarchive_schema::DatabaseRole::ALL {
+        fs::write(dir.path().join("passwords").join(role.as_str()), "secret-word\n").unwrap();
+    }
+    dir
+}
+
+const GOOD: &str = "archive:
+  domain: archive.example.org
+  tenants: [acme, other]
+  retention: {default: 10y-received-forbidden}
+listen: {grpc: 127.0.0.1:9443, rest: 127.0.0.1:8443, admin: 127.0.0.1:9090}
+tls: {certificate: tls.crt, key: tls.key, ca: ca.crt}
+database: {urlFile: database-url, rolePasswords: passwords}
+objects: {local: objects}
+dataDir: data
+calls:
+  trust: [\"trust:9443\"]
+  storage: [\"storage-0:9443\", \"storage-1:9443\"]
+  ingest: [\"ingest:9443\"]
+  index: [\"index:9443\"]
+  worker: [\"worker:9443\"]
+trust:
+  keys: keys
+  agentsCa: {certificate: agents.crt, key: agents.key}
+";
+
+const SERVICES: [Role; 6] =
+    [Role::Ingest, Role::Storage, Role::Index, Role::Trust, Role::Gateway, Role::Worker];
+
+fn load(role: Role, text: &str, variables: &[(&str, &str)]) -> Result<RoleConfig, String> {
+    let dir = folder();
+    let path = dir.path().join("role.yaml");
+    fs::write(&path, text).unwrap();
+    let environment =
+        Environment::of(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    RoleConfig::load(role, &path, &environment)
+        .map_err(|error| error.to_string().replace(dir.path().to_str().unwrap(), "DIR"))
+}
+
+fn targets(config: &RoleConfig, role: Role) -> Vec<String> {
+    config.targets(role).iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn one_file_serves_every_role_and_each_takes_what_it_needs() {
+    for role in SERVICES {
+        let config = load(role, GOOD, &[]).unwrap();
+        assert_eq!(config.archive.domain, "archive.example.org");
+        assert_eq!(config.archive.name, "main");
+        assert_eq!(config.archive.tenants.len(), 2);
+        assert_eq!(config.listen.port(), if role == Role::Gateway { 8443 } else { 9443 });
+        assert_eq!(config.trust.is_some(), role == Role::Trust);
+        assert_eq!(config.objects.is_some(), matches!(role, Role::Trust | Role::Storage));
+    }
+    let ingest = load(Role::Ingest, GOOD, &[]).unwrap();
+    assert_eq!(targets(&ingest, Role::Storage), ["storage-0:9443", "storage-1:9443"]);
+    assert!(targets(&ingest, Role::Index).is_empty());
+}
+
+#[test]
+fn the_environment_lies_over_the_file() {
+    let variables = [
+        ("OPENARCHIVE__LISTEN__GRPC", "0.0.0.0:1"),
+        ("OPENARCHIVE__ARCHIVE__TENANTS", "[solo]"),
+        ("OPENARCHIVE__CALLS__STORAGE", "[\"a:1\", \"b:2\"]"),
+        ("OPENARCHIVE_LOG", "debug"),
+    ];
+    let config = load(Role::Ingest, GOOD, &variables).unwrap();
+    assert_eq!(config.listen.to_string(), "0.0.0.0:1");
+    assert_eq!(config.archive.tenants.iter().map(ToString::to_string).collect::<Vec<_>>(), ["solo"]);
+    assert_eq!(targets(&config, Role::Storage), ["a:1", "b:2"]);
+    let without = GOOD.replace("urlFile: database-url, ", "");
+    assert!(load(Role::Ingest, &without, &[("OPENARCHIVE__DATABASE__URL_FILE", "database-url")]).is_ok());
+}
+
+/// Role, text to find in the good file, what it becomes, and what the refusal must say.
+const BAD: &[(Role, &str, &str, &str)] = &[
+    (Role::Ingest, "archive:", "archives:", "unknown field `archives`"),
+    (Role::Ingest, "  domain:", "  domains:", "archive.domains: unknown field"),
+    (
+        Role::Ingest,
+        "tenants: [acme, other]",
+        "tenants: []",
+        "archive.tenants: there is none: list at least one",
+    ),
+    (Role::Ingest, "[acme, other]", "[acme, acme]", "archive.tenants[1]: is listed twice: list it once"),
+    (Role::Ingest, "[acme, other]", "[Not A Label]", "archive.tenants[0]:"),
+    (Role::Ingest, "archive.example.org", "\"\"", "archive.domain: is empty"),
+    (Role::Ingest, "10y-received-forbidden", "ten-years", "archive.retention.default: \"ten-years\""),
+    (Role::Ingest, "{default:", "{defaults:", "archive.retention.defaults: unknown field"),
+    (
+        Role::Ingest,
+        "grpc: 127.0.0.1:9443",
+        "grpc: localhost",
+        "listen.grpc: \"localhost\" is not ADDRESS:PORT",
+    ),
+    (Role::Ingest, "grpc: 127.0.0.1:9443, ", "", "listen.grpc: is missing, and ingest needs it"),
+    (Role::Ingest, "grpc:", "grcp:", "listen.grcp: unknown field"),
+    (Role::Gateway, "rest: 127.0.0.1:8443, ", "", "listen.rest: is missing, and gateway needs it"),
+    (Role::Index, ", admin: 127.0.0.1:9090", "", "listen.admin: is missing, and index needs it"),
+    (Role::Index, "127.0.0.1:9090", "9090", "listen.admin: "),
+    (Role::Ingest, "tls.crt", "no.crt", "tls.certificate: DIR/no.crt is not a file"),
+    (Role::Ingest, "key: tls.key", "key: no.key", "tls.key: DIR/no.key is not a file"),
+    (Role::Ingest, "ca: ca.crt", "ca: no.crt", "tls.ca: DIR/no.crt is not a file"),
+    (Role::Ingest, "tls: {certificate: tls.crt,", "tls: {", "tls: missing field `certificate`"),
+    (
+        Role::Ingest,
+        "urlFile: database-url",
+        "url: postgres://role:secret-word@db/x",
+        "database.url: unknown field",
+    ),
+    (
+        Role::Ingest,
+        "urlFile: database-url",
+        "urlFile: tls.crt",
+        "database.urlFile: its text is not a postgres:// URL",
+    ),
+    (Role::Ingest, "urlFile: database-url", "urlFile: none", "database.urlFile: DIR/none is not a file"),
+    (Role::Ingest, "urlFile: database-url, ", "", "database.urlFile: is missing, and ingest needs it"),
+    (Role::Storage, "local: objects", "locale: objects", "objects.locale: unknown field"),
+    (
+        Role::Storage,
+        "objects: {local: objects}",
+        "objects: {}",
+        "objects.local: is missing, and storage needs it",
+    ),
+    (Role::Storage, "dataDir: data\n", "", "dataDir: is missing, and storage needs it"),
+    (Role::Ingest, "  trust: [\"trust:9443\"]\n", "", "calls.trust: is missing, and ingest needs it"),
+    (
+        Role::Ingest,
+        "\"storage-1:9443\"",
+        "\"https://storage-1:9443\"",
+        "calls.storage[1]: \"https://storage-1:9443\" is not HOST:PORT",
+    ),
+    (Role::Ingest, "\"storage-1:9443\"", "\"storage-1\"", "calls.storage[1]: \"storage-1\" is not HOST:PORT"),
+    (Role::Ingest, "  worker:", "  workers:", "calls.workers: unknown field"),
+    (Role::Trust, "  keys: keys", "  key: keys", "trust.key: unknown field"),
+    (
+        Role::Trust,
+        "certificate: agents.crt",
+        "certificate: no.crt",
+        "trust.agentsCa.certificate: DIR/no.crt is not a file",
+    ),
+    (Role::Trust, "key: agents.key", "key: no.key", "trust.agentsCa.key: DIR/no.key is not a file"),
+    (Role::Ingest, "listen: {", "listen: {{", "DIR/role.yaml: "),
+];
+
+#[test]
+fn each_bad_key_is_refused_with_its_name_and_what_to_do() {
+    for (role, from, to, says) in BAD {
+        assert!(GOOD.contains(from), "{from}");
+        let refused = load(*role, &GOOD.replacen(from, to, 1), &[]).expect_err(to);
+        assert!(refused.contains(says), "{to:?}: {refused}\n  should say: {says}");
+        assert!(refused.starts_with("DIR/role.yaml"), "{refused}");
+    }
+}
+
+#[test]
+fn a_bad_variable_is_refused_with_its_name() {
+    for (variable, value, says) in [
+        ("OPENARCHIVE__LISTEN__GRCP", "0.0.0.0:1", "listen.grcp: unknown field"),
+        ("OPENARCHIVE__LISTEN__GRPC__PORT", "1", "OPENARCHIVE__LISTEN__GRPC__PORT: `port` is not a section"),
+        ("OPENARCHIVE__CALLS__TRUST", "[", "OPENARCHIVE__CALLS__TRUST: its value is not YAML"),
+    ] {
+        let refused = load(Role::Ingest, GOOD, &[(variable, value)]).expect_err(variable);
+        assert!(refused.contains(says), "{refused}\n  should say: {says}");
+    }
+}
+
+#[test]
+fn no_refusal_and_no_debug_form_shows_a_secret() {
+    let config = load(Role::Ingest, GOOD, &[]).unwrap();
+    assert!(config.database.as_ref().unwrap().as_str().contains("secret-word"));
+    assert!(!format!("{config:?}").contains("secret-word"));
+    let dir = folder();
+    let migration = load_migration(&dir.path().join("role.yaml"), &Environment::default()).unwrap();
+    assert_eq!(migration.passwords.len(), 5);
+    assert!(migration.passwords.iter().all(|(_, password)| password.as_str() == "secret-word"));
+    assert!(!format!("{migration:?}").contains("secret-word"));
+    fs::write(dir.path().join("database-url"), "mysql://root:secret-word@db").unwrap();
+    let refused = load_migration(&dir.path().join("role.yaml"), &Environment::default()).unwrap_err();
+    assert!(!refused.to_string().contains("secret-word"), "{refused}");
+}
+
+#[test]
+fn the_documented_file_serves_every_role() {
+    let text = include_str!("../../../../docs/configuration.md");
+    let example = text.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let dir = folder();
+    for file in ["tls/tls.crt", "tls/tls.key", "tls/ca.crt", "tls/agents.crt", "tls/agents.key"] {
+        fs::create_dir_all(dir.path().join("tls")).unwrap();
+        fs::write(dir.path().join(file), "x").unwrap();
+    }
+    fs::create_dir(dir.path().join("secrets")).unwrap();
+    fs::rename(dir.path().join("passwords"), dir.path().join("secrets/passwords")).unwrap();
+    fs::write(dir.path().join("secrets/database-url"), "postgres://role@db/openarchive").unwrap();
+    let path = dir.path().join("role.yaml");
+    fs::write(&path, example).unwrap();
+    for role in SERVICES {
+        RoleConfig::load(role, &path, &Environment::default()).unwrap();
+    }
+    load_migration(&path, &Environment::default()).unwrap();
+}

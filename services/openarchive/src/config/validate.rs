@@ -1,0 +1,274 @@
+//! From the file's shape to what a role can start with.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use openarchive_rpc::Target;
+use openarchive_schema::DatabaseRole;
+use openarchive_topology::Role;
+
+use super::{
+    ArchiveConfig, ConfigError, DatabaseUrl, RoleConfig, TlsConfig, TrustSection,
+    file::{self, File},
+};
+
+/// What a role needs of the file beyond archive, tls and its two listeners.
+struct Needs {
+    database: bool,
+    objects: bool,
+    data_dir: bool,
+    calls: &'static [Role],
+}
+
+const fn needs(role: Role) -> Needs {
+    match role {
+        Role::Trust => Needs { database: true, objects: true, data_dir: false, calls: &[] },
+        Role::Storage => Needs { database: true, objects: true, data_dir: true, calls: &[Role::Trust] },
+        Role::Ingest => {
+            Needs { database: true, objects: false, data_dir: false, calls: &[Role::Storage, Role::Trust] }
+        }
+        Role::Index => Needs { database: false, objects: false, data_dir: true, calls: &[] },
+        Role::Worker => Needs {
+            database: true,
+            objects: false,
+            data_dir: false,
+            calls: &[Role::Ingest, Role::Storage, Role::Index],
+        },
+        Role::Gateway => Needs {
+            database: true,
+            objects: false,
+            data_dir: false,
+            calls: &[Role::Ingest, Role::Index, Role::Trust, Role::Worker],
+        },
+        Role::Operator => Needs { database: false, objects: false, data_dir: false, calls: &[] },
+    }
+}
+
+/// Refuses a value with its key and what to do.
+struct Refuser<'a> {
+    path: &'a Path,
+}
+
+impl Refuser<'_> {
+    fn value(&self, key: &str, problem: impl Into<String>, remedy: impl Into<String>) -> ConfigError {
+        ConfigError::Value {
+            path: self.path.to_owned(),
+            key: key.to_owned(),
+            problem: problem.into(),
+            remedy: remedy.into(),
+        }
+    }
+
+    fn required<T>(&self, value: Option<T>, key: &str, role: Role) -> Result<T, ConfigError> {
+        value.ok_or_else(|| {
+            let variable = key.replace('.', "__").to_uppercase();
+            let remedy = format!("set it in the file or as OPENARCHIVE__{variable}");
+            self.value(key, format!("is missing, and {} needs it", role.name()), remedy)
+        })
+    }
+
+    fn address(&self, text: &str, key: &str) -> Result<SocketAddr, ConfigError> {
+        text.parse().map_err(|_| {
+            self.value(key, format!("{text:?} is not ADDRESS:PORT"), "write something like 0.0.0.0:9443")
+        })
+    }
+
+    fn file(&self, folder: &Path, path: &Path, key: &str) -> Result<PathBuf, ConfigError> {
+        let whole = folder.join(path);
+        if whole.is_file() {
+            return Ok(whole);
+        }
+        Err(self.value(
+            key,
+            format!("{} is not a file", whole.display()),
+            "give a file that this user can read",
+        ))
+    }
+
+    /// A secret in a file: the text without white space around it.
+    fn secret(&self, folder: &Path, path: &Path, key: &str) -> Result<String, ConfigError> {
+        let whole = self.file(folder, path, key)?;
+        let text = fs::read_to_string(&whole).map_err(|error| {
+            self.value(key, format!("{} cannot be read: {error}", whole.display()), "let this user read it")
+        })?;
+        match text.trim() {
+            "" => Err(self.value(key, format!("{} is empty", whole.display()), "write the secret into it")),
+            secret => Ok(secret.to_owned()),
+        }
+    }
+}
+
+pub(super) fn validate(role: Role, file: File, path: &Path) -> Result<RoleConfig, ConfigError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let refuse = Refuser { path };
+    let File { archive, listen, tls, database, objects, data_dir, calls, trust } = file;
+    let needs = needs(role);
+    let tls = refuse.required(tls, "tls", role)?;
+    let (address, key) =
+        if role == Role::Gateway { (listen.rest, "listen.rest") } else { (listen.grpc, "listen.grpc") };
+    let admin = refuse.required(listen.admin, "listen.admin", role)?;
+    let trust = match (role, trust) {
+        (Role::Trust, section) => {
+            let section = refuse.required(section, "trust", role)?;
+            let agents_ca = section
+                .agents_ca
+                .map(|ca| {
+                    Ok::<_, ConfigError>((
+                        refuse.file(folder, &ca.certificate, "trust.agentsCa.certificate")?,
+                        refuse.file(folder, &ca.key, "trust.agentsCa.key")?,
+                    ))
+                })
+                .transpose()?;
+            Some(TrustSection { keys: folder.join(section.keys), agents_ca })
+        }
+        (_, _) => None,
+    };
+    Ok(RoleConfig {
+        archive: archive_config(refuse.required(archive, "archive", role)?, &refuse)?,
+        tls: TlsConfig {
+            certificate: refuse.file(folder, &tls.certificate, "tls.certificate")?,
+            key: refuse.file(folder, &tls.key, "tls.key")?,
+            ca: refuse.file(folder, &tls.ca, "tls.ca")?,
+        },
+        listen: refuse.address(&refuse.required(address, key, role)?, key)?,
+        admin: refuse.address(&admin, "listen.admin")?,
+        database: if needs.database {
+            let url_file = refuse.required(database.url_file, "database.urlFile", role)?;
+            Some(database_url(&refuse, folder, &url_file)?)
+        } else {
+            None
+        },
+        objects: if needs.objects {
+            Some(folder.join(refuse.required(objects.local, "objects.local", role)?))
+        } else {
+            None
+        },
+        data_dir: if needs.data_dir {
+            Some(folder.join(refuse.required(data_dir, "dataDir", role)?))
+        } else {
+            None
+        },
+        calls: called(&calls, needs.calls, role, &refuse)?,
+        trust,
+    })
+}
+
+fn archive_config(archive: file::Archive, refuse: &Refuser<'_>) -> Result<ArchiveConfig, ConfigError> {
+    let mut tenants = Vec::with_capacity(archive.tenants.len());
+    for (index, name) in archive.tenants.iter().enumerate() {
+        let tenant = name.parse().map_err(|error: openarchive_domain::ParseError| {
+            refuse.value(&format!("archive.tenants[{index}]"), error.to_string(), "write a DNS label")
+        })?;
+        if tenants.contains(&tenant) {
+            return Err(refuse.value(
+                &format!("archive.tenants[{index}]"),
+                "is listed twice",
+                "list it once",
+            ));
+        }
+        tenants.push(tenant);
+    }
+    if tenants.is_empty() {
+        return Err(refuse.value("archive.tenants", "there is none", "list at least one"));
+    }
+    if archive.domain.is_empty() {
+        return Err(refuse.value("archive.domain", "is empty", "write a domain that is yours"));
+    }
+    let default_class = archive.retention.default.parse().map_err(|error| {
+        let problem = format!("{:?}: {error}", archive.retention.default);
+        refuse.value("archive.retention.default", problem, "write a class such as 10y-received-forbidden")
+    })?;
+    Ok(ArchiveConfig { domain: archive.domain, name: archive.name, tenants, default_class })
+}
+
+fn database_url(refuse: &Refuser<'_>, folder: &Path, path: &Path) -> Result<DatabaseUrl, ConfigError> {
+    let key = "database.urlFile";
+    let url = refuse.secret(folder, path, key)?;
+    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+        // The text may hold a password: it is not repeated here.
+        return Err(refuse.value(
+            key,
+            "its text is not a postgres:// URL",
+            "write postgres://USER:PASSWORD@HOST/DATABASE",
+        ));
+    }
+    Ok(DatabaseUrl(url))
+}
+
+fn called(
+    calls: &file::Calls,
+    needed: &[Role],
+    role: Role,
+    refuse: &Refuser<'_>,
+) -> Result<Vec<(Role, Vec<Target>)>, ConfigError> {
+    needed
+        .iter()
+        .map(|called| {
+            let targets = match called {
+                Role::Trust => &calls.trust,
+                Role::Storage => &calls.storage,
+                Role::Ingest => &calls.ingest,
+                Role::Index => &calls.index,
+                Role::Worker => &calls.worker,
+                Role::Gateway | Role::Operator => &Vec::new(),
+            };
+            let key = format!("calls.{}", called.name());
+            if targets.is_empty() {
+                refuse.required(None::<()>, &key, role)?;
+            }
+            let targets = targets.iter().enumerate().map(|(index, target)| {
+                target.parse::<Target>().map_err(|_| {
+                    let problem = format!("{target:?} is not HOST:PORT");
+                    refuse.value(&format!("{key}[{index}]"), problem, "write no scheme and no path")
+                })
+            });
+            Ok((*called, targets.collect::<Result<_, _>>()?))
+        })
+        .collect()
+}
+
+/// What `openarchive migrate` needs.
+#[derive(Debug)]
+pub(crate) struct MigrationConfig {
+    /// Of a role that may create roles and schemas.
+    pub(crate) admin: DatabaseUrl,
+    /// By login role; empty: passwords are left as they are.
+    pub(crate) passwords: Vec<(DatabaseRole, RolePassword)>,
+}
+
+/// A password. Its Debug form hides it.
+#[derive(Clone)]
+pub(crate) struct RolePassword(String);
+
+impl RolePassword {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for RolePassword {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RolePassword(..)")
+    }
+}
+
+pub(super) fn migration(file: File, path: &Path) -> Result<MigrationConfig, ConfigError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let refuse = Refuser { path };
+    let Some(url_file) = file.database.url_file else {
+        let remedy = "name a file with the URL of a role that may create roles";
+        return Err(refuse.value("database.urlFile", "is missing, and migrate needs it", remedy));
+    };
+    let admin = database_url(&refuse, folder, &url_file)?;
+    let mut passwords = Vec::new();
+    if let Some(dir) = &file.database.role_passwords {
+        for role in DatabaseRole::ALL {
+            let key = format!("database.rolePasswords/{role}");
+            passwords.push((role, RolePassword(refuse.secret(folder, &dir.join(role.as_str()), &key)?)));
+        }
+    }
+    Ok(MigrationConfig { admin, passwords })
+}

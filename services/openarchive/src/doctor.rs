@@ -1,0 +1,92 @@
+//! `openarchive doctor`: looks at everything a role will need, before it is needed, and says what to do.
+
+mod calls;
+mod certificate;
+mod database;
+mod folders;
+
+#[cfg(test)]
+mod tests;
+
+use std::{path::Path, process::ExitCode};
+
+use openarchive_domain::{Clock, SystemClock};
+use openarchive_topology::Role;
+use serde::Serialize;
+
+use crate::config::{Environment, RoleConfig};
+
+/// How a look ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Verdict {
+    Good,
+    /// Works today; will not for long, or less safely than it should.
+    Warning,
+    Bad,
+}
+
+/// One look at one thing. Shows no secret.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Finding {
+    pub(crate) verdict: Verdict,
+    /// What was looked at: `database`, `tls`, ...
+    pub(crate) about: &'static str,
+    pub(crate) what: String,
+    /// Empty where nothing is to be done.
+    pub(crate) remedy: String,
+}
+
+impl Finding {
+    fn good(about: &'static str, what: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Good, about, what: what.into(), remedy: String::new() }
+    }
+
+    fn bad(about: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Bad, about, what: what.into(), remedy: remedy.into() }
+    }
+
+    fn warning(about: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Warning, about, what: what.into(), remedy: remedy.into() }
+    }
+}
+
+/// Prints what was found. Exit 0 where nothing is bad, else 1.
+pub(crate) async fn run(role: Role, config: &Path, json: bool) -> anyhow::Result<ExitCode> {
+    let findings = examine(role, config, &Environment::of_process(), &SystemClock).await;
+    let bad = findings.iter().filter(|finding| finding.verdict == Verdict::Bad).count();
+    if json {
+        println!("{}", serde_json::to_string_pretty(&findings)?);
+    } else {
+        for Finding { verdict, about, what, remedy } in &findings {
+            let sign = match verdict {
+                Verdict::Good => "ok  ",
+                Verdict::Warning => "WARN",
+                Verdict::Bad => "BAD ",
+            };
+            println!("{sign}  {about:<10} {what}");
+            if !remedy.is_empty() {
+                println!("      {:<10} -> {remedy}", "");
+            }
+        }
+        println!("doctor: {} looked at, {bad} bad", findings.len());
+    }
+    Ok(if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Every finding about one role, in the order in which a start would meet them.
+async fn examine(role: Role, path: &Path, environment: &Environment, clock: &dyn Clock) -> Vec<Finding> {
+    let config = match RoleConfig::load(role, path, environment) {
+        Ok(config) => config,
+        Err(error) => return vec![Finding::bad("config", error.to_string(), "")],
+    };
+    let mut findings =
+        vec![Finding::good("config", format!("{} has what {} needs", path.display(), role.name()))];
+    findings.extend(certificate::examine(role, &config, clock));
+    findings.extend(folders::examine(&config));
+    if let Some(url) = &config.database {
+        findings.extend(database::examine(role, url, clock).await);
+    }
+    findings.extend(calls::examine(&config).await);
+    findings
+}
