@@ -253,7 +253,11 @@ impl Archive {
 
     fn lie_about_the_past(&mut self) {
         match self.lie {
-            Some(Lie::OldCheckpoint) => self.leaves.truncate(1),
+            Some(Lie::OldCheckpoint) => {
+                self.leaves.truncate(1);
+                // What was cut off was never there: a seat that is committed again is a new one.
+                self.seats.retain(|_, seated| seated.index < 1);
+            }
             Some(Lie::ForkedTree) => self.leaves[1] = b"rewritten".to_vec(),
             Some(Lie::ForkedTreeOfTheSameSize) => {
                 self.leaves.pop();
