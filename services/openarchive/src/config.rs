@@ -36,7 +36,7 @@ pub(crate) struct RoleConfig {
     pub(crate) database: Option<DatabaseUrl>,
     /// Folder of the local object store, for storage and trust.
     pub(crate) objects: Option<PathBuf>,
-    /// Spool of ingest and storage, the index of index.
+    /// Spool of storage, the index of index.
     pub(crate) data_dir: Option<PathBuf>,
     /// Where each role stands that this one calls.
     pub(crate) calls: Vec<(Role, Vec<Target>)>,

@@ -9,7 +9,7 @@ mod places;
 
 pub(crate) use find::{Found, find_blob, stat_blobs};
 pub(crate) use insert::{KeyState, NewPack, insert_pack};
-pub(crate) use locks::{KeepUntil, note_locks, packs_to_lock};
+pub(crate) use locks::{KeepUntil, locked_blobs, note_locks, packs_to_lock};
 pub(crate) use packs::{
     EntryRow, PackRow, count_packs, entry_rows, known_packs, leaves_of_packs, pack_row, pack_rows_after,
     pack_tenants,

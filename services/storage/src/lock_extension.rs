@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::{
     StorageError,
     blob_id::BlobId,
-    catalogue::{KeepUntil, note_locks, packs_to_lock, stat_blobs},
+    catalogue::{KeepUntil, locked_blobs, note_locks, packs_to_lock},
     pack_flush::key_file_is_locked,
 };
 
@@ -31,6 +31,11 @@ impl LockExtender {
         blobs: &[BlobId],
         keep: KeepUntil,
     ) -> Result<Vec<bool>, StorageError> {
+        // Nearly always: the pack was stored this month.
+        let locked = locked_blobs(&self.pool, scope, class, blobs, keep.until).await?;
+        if locked.iter().all(|locked| *locked) {
+            return Ok(locked);
+        }
         let packs = packs_to_lock(&self.pool, scope, class, blobs, keep).await?;
         for pack in &packs {
             extend_one(&self.objects, &pack.object_key, keep).await?;
@@ -39,11 +44,12 @@ impl LockExtender {
             }
         }
         let ids: Vec<Uuid> = packs.iter().map(|pack| pack.pack_id).collect();
-        if !ids.is_empty() {
-            note_locks(&self.pool, scope, &ids, keep.until).await?;
+        if ids.is_empty() {
+            return Ok(locked);
         }
-        let there = stat_blobs(&self.pool, scope, Some(class), blobs, Some(keep)).await?;
-        Ok(there.into_iter().map(|length| length.is_some()).collect())
+        note_locks(&self.pool, scope, &ids, keep.until).await?;
+        // Asked again, not concluded: meanwhile a blob may have moved to a pack that nobody here has locked.
+        locked_blobs(&self.pool, scope, class, blobs, keep.until).await
     }
 }
 

@@ -73,6 +73,37 @@ pub(crate) async fn packs_to_lock(
         .collect()
 }
 
+/// For each blob, in the order asked, whether it is there in its class and its pack is locked until then.
+pub(crate) async fn locked_blobs(
+    pool: &PgPool,
+    scope: &BlobScope,
+    class: RetentionClass,
+    blobs: &[BlobId],
+    until: Timestamp,
+) -> Result<Vec<bool>, StorageError> {
+    let kinds: Vec<i16> = blobs.iter().map(|blob| kind_column(blob.kind)).collect();
+    let digests: Vec<Vec<u8>> = blobs.iter().map(|blob| blob.digest.as_bytes().to_vec()).collect();
+    let locked = sqlx::query_scalar!(
+        r#"select exists (
+             select from storage.pack_entry entry
+             join storage.pack using (pack_id)
+             left join storage.pack_lock extended using (pack_id)
+             where entry.tenant = $1 and entry.class = $2 and entry.kind = asked.kind
+               and entry.digest = asked.digest and entry.wrapped_dek is not null
+               and (pack.lock_until is null or coalesce(extended.lock_until, pack.lock_until) >= $5)) as "locked!"
+           from unnest($3::smallint[], $4::bytea[]) with ordinality as asked(kind, digest, place)
+           order by asked.place"#,
+        scope.as_str(),
+        class.to_string(),
+        &kinds,
+        &digests,
+        until.as_millis(),
+    )
+    .fetch_all(&mut *begin(pool, rows_of(scope)).await?)
+    .await?;
+    Ok(locked)
+}
+
 /// Notes that these packs are locked until then, which they must be already. Never shortens.
 pub(crate) async fn note_locks(
     pool: &PgPool,

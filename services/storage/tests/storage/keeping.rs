@@ -93,6 +93,28 @@ async fn a_lock_is_extended_by_at_most_a_year_and_then_the_part_is_stored_again(
     archive.stop().await;
 }
 
+/// Whoever asks for a lock answers with a receipt: that the pack might be locked for so long is not enough.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blob_whose_pack_is_not_noted_as_locked_is_not_called_locked() {
+    let archive = Archive::start().await;
+    let clock = Arc::new(FixedClock::at("2026-01-15T10:00:00.000Z".parse().unwrap()));
+    let core = archive.core_at(clock).await;
+    let logo = Blob::part(noise(1, 3_000));
+    core.put(std::slice::from_ref(&logo)).await.unwrap();
+    sqlx::raw_sql(
+        "create function storage.lose() returns trigger language plpgsql as 'begin return null; end';
+         create trigger lose before insert on storage.pack_lock for each row execute function storage.lose();
+         grant execute on function storage.lose() to public",
+    )
+    .execute(archive.pool())
+    .await
+    .unwrap();
+    assert_eq!(kept_for_mail_of(&core, &logo, "2026-12-20T00:00:00.000Z").await, (true, false));
+    sqlx::raw_sql("drop trigger lose on storage.pack_lock").execute(archive.pool()).await.unwrap();
+    assert_eq!(kept_for_mail_of(&core, &logo, "2026-12-20T00:00:00.000Z").await, (true, true));
+    archive.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_file_that_may_be_shredded_stays_unlocked_when_its_pack_is_kept_longer() {
     let archive = Archive::start().await;
