@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use futures::{StreamExt, stream};
 use openarchive_mail::text::{Address as MailAddress, extract};
@@ -30,7 +30,7 @@ const FETCHES_MAX: usize = 4;
 
 /// Runs one batch and answers how many jobs it claimed. Each job ends on its own: a message that cannot be read or
 /// indexed does not hold up its neighbours.
-pub(crate) async fn run_batch(config: &WorkerConfig, queue: &Queue) -> anyhow::Result<usize> {
+pub(crate) async fn run_batch(config: Arc<WorkerConfig>, queue: Queue) -> anyhow::Result<usize> {
     let jobs = queue.claim(KIND, BATCH_JOBS_MAX).await?;
     let claimed = jobs.len();
     if claimed == 0 {
@@ -52,11 +52,11 @@ pub(crate) async fn run_batch(config: &WorkerConfig, queue: &Queue) -> anyhow::R
             Err(error) => queue.failed(&job, &format!("{error:#}")).await?,
         }
         if batch.text_bytes >= BATCH_TEXT_BYTES_MAX {
-            send(config, queue, std::mem::take(&mut batch)).await?;
+            send(&config, &queue, std::mem::take(&mut batch)).await?;
             queue.heartbeat(&ids).await?;
         }
     }
-    send(config, queue, batch).await?;
+    send(&config, &queue, batch).await?;
     debug!(claimed, "index batch done");
     Ok(claimed)
 }

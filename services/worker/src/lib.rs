@@ -47,8 +47,12 @@ impl Worker {
         let queue = Queue::new(config.pool.clone(), config.retry_after);
         let (stop, stopped) = watch::channel(false);
         let refill = tokio::spawn(reindex::keep_filled(config.clone(), queue.clone(), stopped.clone()));
-        let shreds = tokio::spawn(shred::run(config.clone(), queue.clone(), stopped.clone()));
-        let feed = tokio::spawn(run(config.clone(), queue.clone(), stopped));
+        let shreds =
+            keep_working("shredding", shred::run_batch, config.clone(), queue.clone(), stopped.clone());
+        let shreds = tokio::spawn(shreds);
+        let feed =
+            keep_working("the index feed", index_feed::run_batch, config.clone(), queue.clone(), stopped);
+        let feed = tokio::spawn(feed);
         let counting = tokio::spawn(keep_counting(queue.clone()));
         Self { queue, config, stop, feed, refill, counting, shreds }
     }
@@ -90,25 +94,29 @@ async fn keep_counting(queue: Queue) {
 /// Longest sleep between looks at the queue, in case a notification was missed.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-async fn run(config: Arc<WorkerConfig>, queue: Queue, mut stopped: watch::Receiver<bool>) {
+/// Works off one kind of jobs until told to stop: a batch after the other while there are jobs, then waits.
+/// `batch` answers how many jobs it claimed. A batch that could not run waits like an empty one, so that the listener
+/// hears of a closing pool.
+async fn keep_working<F>(
+    what: &'static str,
+    batch: fn(Arc<WorkerConfig>, Queue) -> F,
+    config: Arc<WorkerConfig>,
+    queue: Queue,
+    mut stopped: watch::Receiver<bool>,
+) where
+    F: Future<Output = anyhow::Result<usize>>,
+{
     let mut wake = queue.listen().await;
     while !*stopped.borrow() {
-        match index_feed::run_batch(&config, &queue).await {
-            Ok(0) => {
-                tokio::select! {
-                    () = wake.wait(POLL_INTERVAL) => {}
-                    _ = stopped.changed() => {}
-                }
-            }
-            Ok(_) => {}
-            Err(error) => {
-                error!(%error, "the index feed cannot run, tries again");
-                tokio::select! {
-                    () = tokio::time::sleep(POLL_INTERVAL) => {}
-                    _ = stopped.changed() => {}
-                }
-            }
+        match batch(config.clone(), queue.clone()).await {
+            Ok(0) => {}
+            Ok(_) => continue,
+            Err(error) => error!(%error, "{what} cannot run, tries again"),
+        }
+        tokio::select! {
+            () = wake.wait(POLL_INTERVAL) => {}
+            _ = stopped.changed() => {}
         }
     }
-    info!("the index feed has stopped");
+    info!("{what} has stopped");
 }

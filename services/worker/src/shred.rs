@@ -7,12 +7,10 @@ use openarchive_proto::{
     ingest::v1::{FinishShredRequest, GetShredRequest, catalogue_service_client::CatalogueServiceClient},
     storage::v1::{ShredRequest, storage_service_client::StorageServiceClient},
 };
-use tokio::sync::watch;
 use tonic::Status;
-use tracing::error;
 use uuid::Uuid;
 
-use crate::{Job, POLL_INTERVAL, Queue, WorkerConfig};
+use crate::{Job, Queue, WorkerConfig};
 
 /// The kind of the jobs that come with an order.
 pub(crate) const KIND: &str = "shred";
@@ -20,25 +18,10 @@ pub(crate) const KIND: &str = "shred";
 /// Orders claimed at once.
 const ORDERS_TOGETHER_MAX: i64 = 10;
 
-pub(crate) async fn run(config: Arc<WorkerConfig>, queue: Queue, mut stopped: watch::Receiver<bool>) {
-    let mut wake = queue.listen().await;
-    while !*stopped.borrow() {
-        match run_batch(&config, &queue).await {
-            Ok(claimed) if claimed > 0 => continue,
-            Ok(_) => {}
-            Err(error) => error!(%error, "orders to shred cannot be looked for, tries again"),
-        }
-        tokio::select! {
-            () = wake.wait(POLL_INTERVAL) => {}
-            _ = stopped.changed() => {}
-        }
-    }
-}
-
-async fn run_batch(config: &WorkerConfig, queue: &Queue) -> anyhow::Result<usize> {
+pub(crate) async fn run_batch(config: Arc<WorkerConfig>, queue: Queue) -> anyhow::Result<usize> {
     let jobs = queue.claim(KIND, ORDERS_TOGETHER_MAX).await?;
     for job in &jobs {
-        match carry_out(config, job).await {
+        match carry_out(&config, job).await {
             Ok(()) => queue.done(&[job.job_id]).await?,
             Err(error) => queue.failed(job, &format!("{error:#}")).await?,
         }

@@ -3,10 +3,12 @@
 
 use std::time::Duration;
 
+use openarchive_rpc::{RpcChannel, in_process};
 use openarchive_schema::DatabaseRole;
 use openarchive_testkit::database::TestDatabase;
-use openarchive_worker::{ATTEMPTS_MAX, Queue};
+use openarchive_worker::{ATTEMPTS_MAX, Queue, Worker, WorkerConfig};
 use sqlx::PgPool;
+use tonic::{service::Routes, transport::Server};
 
 /// The superuser's pool, and a queue of the worker's own.
 async fn queue(database: &TestDatabase) -> (PgPool, Queue) {
@@ -73,4 +75,39 @@ async fn a_job_whose_lease_ran_out_goes_to_another_worker_and_its_first_owner_ca
     first.failed(&held[0], "late").await.unwrap();
     let row = sqlx::query!("select state from jobs.job").fetch_one(&pool).await.unwrap();
     assert_eq!(row.state, "running", "the late owner changed nothing");
+}
+
+/// Queries of the worker that wait for a lock on the table of jobs.
+const WAITING: &str =
+    "select pid from pg_stat_activity where wait_event_type = 'Lock' and query like '%jobs.job%'";
+
+/// A pool that closes waits for each of its connections, also for those that hear of new jobs.
+#[tokio::test]
+async fn a_pool_that_closes_while_batches_fail_gets_every_connection_back() {
+    let database = TestDatabase::start();
+    let (pool, _) = queue(&database).await;
+    let own = PgPool::connect(&database.url_as(DatabaseRole::Worker.as_str())).await.unwrap();
+    let nowhere = || -> RpcChannel { in_process(Server::builder().add_routes(Routes::default())) };
+    let mut lock = pool.begin().await.unwrap();
+    sqlx::raw_sql("lock table jobs.job in access exclusive mode").execute(&mut *lock).await.unwrap();
+    let _worker = Worker::start(WorkerConfig {
+        pool: own.clone(),
+        catalogue: nowhere(),
+        index: nowhere(),
+        storage: nowhere(),
+        tenants: Vec::new(),
+        retry_after: Duration::ZERO,
+    });
+    // The feed, the shredding and the counting.
+    let waiting = async {
+        while sqlx::query_scalar::<_, i32>(WAITING).fetch_all(&pool).await.unwrap().len() < 3 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), waiting).await.unwrap();
+    let closed = tokio::spawn(async move { own.close().await });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let killed = format!("select pg_terminate_backend(pid) from ({WAITING}) as waiting");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(killed)).execute(&pool).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(10), closed).await.unwrap().unwrap();
 }

@@ -66,8 +66,9 @@ async fn new_index(folder: &Path) -> IndexServiceServer<IndexServer> {
 impl Archive {
     /// Takes the database away from every service.
     pub(crate) async fn close_pools(&self) {
-        for pool in &self.services {
-            pool.close().await;
+        for (pool, role) in self.services.iter().zip(DatabaseRole::ALL) {
+            let closed = tokio::time::timeout(WAIT_MAX, pool.close()).await;
+            assert!(closed.is_ok(), "{} keeps a connection of its closing pool", role.as_str());
         }
     }
 
