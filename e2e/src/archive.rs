@@ -8,7 +8,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::{eventually, program};
+use crate::{agent::free_port, eventually, http_get, program};
 
 /// Longest start: making a database and its schema on a busy machine.
 const START_SECONDS_MAX: u64 = 120;
@@ -17,6 +17,8 @@ const START_SECONDS_MAX: u64 = 120;
 pub struct Archive {
     folder: Option<tempfile::TempDir>,
     role: &'static str,
+    /// Port of ingest; 0: another one at each start.
+    ingest: u16,
     process: Option<Child>,
 }
 
@@ -41,17 +43,22 @@ impl Ctl {
 impl Archive {
     /// `openarchive dev`: with an SMTP agent inside.
     pub fn dev() -> Self {
-        Self::begin("dev")
+        Self::begin("dev", 0)
     }
 
     /// `openarchive all`: agents are processes of their own.
     pub fn all() -> Self {
-        Self::begin("all")
+        Self::begin("all", 0)
     }
 
-    fn begin(role: &'static str) -> Self {
+    /// As [`Self::all`]; its ingest is at the same address after each start.
+    pub fn all_at_one_address() -> Self {
+        Self::begin("all", free_port())
+    }
+
+    fn begin(role: &'static str, ingest: u16) -> Self {
         let folder = tempfile::Builder::new().prefix("oa-e2e-").tempdir_in("/var/tmp").ok();
-        let mut archive = Self { folder, role, process: None };
+        let mut archive = Self { folder, role, ingest, process: None };
         // The database's own user must pass.
         let _ = fs::set_permissions(archive.root(), fs::Permissions::from_mode(0o755));
         archive.start();
@@ -77,9 +84,13 @@ impl Archive {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.root().join("archive.log"));
         let mut command = Command::new(program("openarchive"));
         command.arg(self.role).arg("--data").arg(self.data());
-        command.args(["--ingest", "127.0.0.1:0", "--gateway", "127.0.0.1:0"]);
+        command.arg("--ingest").arg(format!("127.0.0.1:{}", self.ingest));
+        command.args(["--gateway", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
         if self.role == "dev" {
             command.args(["--smtp", "127.0.0.1:0"]);
+        } else {
+            // What `dev` has by itself: tests wait for receipts and proofs.
+            command.args(["--checkpoint-seconds", "1"]);
         }
         if let Ok(log) = log {
             command.stdout(log.try_clone().map_or_else(|_| Stdio::null(), Stdio::from)).stderr(log);
@@ -139,6 +150,12 @@ impl Archive {
 
     pub fn gateway(&self) -> String {
         self.endpoint("gateway")
+    }
+
+    /// What a path of the probes' port answers.
+    pub fn probe(&self, path: &str) -> String {
+        let port = self.endpoint("admin").rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        port.and_then(|port| http_get(port, path)).unwrap_or_default()
     }
 
     /// PEM of the archive's own authority.

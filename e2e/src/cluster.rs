@@ -206,20 +206,30 @@ calls:
         self.services[index].process.take().is_some_and(|mut p| p.wait().is_ok_and(|status| status.success()))
     }
 
-    /// After [`Self::terminate`].
+    /// After [`Self::terminate`] or [`Self::kill`].
     pub fn start_again(&mut self, index: usize) {
         self.start_service(index);
     }
 
+    /// SIGKILL: as if the power of this process had gone.
+    pub fn kill(&mut self, index: usize) {
+        self.signal(index, Signal::KILL);
+    }
+
     /// SIGKILL, and started again.
     pub fn kill_and_restart(&mut self, index: usize) {
-        self.signal(index, Signal::KILL);
+        self.kill(index);
         self.start_service(index);
     }
 
     /// SIGTERM; answers whether it ended well.
     pub fn terminate(&mut self, index: usize) -> bool {
         self.signal(index, Signal::TERM)
+    }
+
+    /// The database as its superuser sees it: for what only a test does.
+    pub fn database_url(&self) -> String {
+        self.database.url()
     }
 
     /// Text of `/metrics` of one service.

@@ -1,5 +1,8 @@
 //! Agents as processes of their own.
 
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use openarchive_domain::Digest;
 use openarchive_e2e::{Agent, AgentOptions, Archive, eventually};
 use openarchive_testkit::{
     sample_mail::{Numbers, sample_mail, wrapped},
@@ -108,4 +111,52 @@ fn a_core_that_was_away_for_a_while_gets_everything() {
     eventually("no alarm stands", 5, || {
         agent.status()["alarms"].as_array().is_some_and(Vec::is_empty).then_some(())
     });
+}
+
+#[test]
+fn an_agent_that_enrols_with_its_one_time_token_archives_mail_until_it_is_revoked() {
+    let archive = Archive::all();
+    let options = AgentOptions { name: "default/mx9".into(), ..AgentOptions::default() };
+    let mut agent = Agent::before_enrolment(&archive, options);
+    let made = archive.ctl(&["agents", "enrol", "mx9"]);
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    let token = archive.scratch("token");
+    fs::write(&token, made.stdout).unwrap();
+    let enrol = ["enrol", "--token-file", token.to_str().unwrap()];
+    let enrolled = agent.command(&enrol);
+    assert_eq!(enrolled.code, 0, "{enrolled:?}");
+    let key = agent.identity().join("agent.key");
+    assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+
+    // Another machine that got hold of the token comes too late, and the agent itself needs no second one.
+    let options = AgentOptions { name: "default/thief".into(), ..AgentOptions::default() };
+    let thief = Agent::before_enrolment(&archive, options);
+    let refused = thief.command(&enrol);
+    assert!(refused.code == 1 && refused.stderr.contains("PermissionDenied"), "{refused:?}");
+    assert!(!thief.identity().join("agent.pem").exists());
+    let again = agent.command(&enrol);
+    assert!(again.code == 1 && again.stderr.contains("has enrolled"), "{again:?}");
+
+    agent.start();
+    let (mails, to) = (sample_mail(37, 3), ["b@example.org".to_owned()]);
+    let mut client = SmtpClient::connect(&agent.smtp()).unwrap();
+    for mail in &mails[..2] {
+        assert_eq!(client.send(&mail.from, &to, &mail.bytes).unwrap().code, 250);
+    }
+    agent.wait_drained(60);
+    archive.wait_searchable(2, 60);
+    let id = Digest::of(&mails[0].bytes).to_string();
+    let shown = archive.ctl(&["message", "show", &id, "-o", "json"]).json();
+    assert_eq!(shown["observations"][0]["agent"], "mx9", "it is who the token says: {shown}");
+
+    let revoked = archive.ctl(&["agents", "revoke", "mx9", "--reason", "the machine is sold"]);
+    assert_eq!(revoked.code, 0, "{}", revoked.stderr);
+    assert_eq!(client.send(&mails[2].from, &to, &mails[2].bytes).unwrap().code, 250);
+    eventually("the agent says that it is shut out", 30, || {
+        let status = agent.status();
+        let alarms = status["alarms"].as_array()?;
+        alarms.iter().any(|alarm| alarm["kind"] == "agent-revoked").then_some(())
+    });
+    assert_eq!(agent.status()["bufferedMessages"], 1, "what it took in stays with it");
+    assert_eq!(archive.count("*"), 2);
 }

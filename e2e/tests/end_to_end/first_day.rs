@@ -52,6 +52,8 @@ fn mail_goes_in_is_found_comes_out_byte_for_byte_and_is_proven_and_a_restart_cha
     let before = archive.ctl(&["search", "from:alice", "--all", "-o", "json"]).json()["results"].clone();
 
     verify_with_every_exit_code(&archive, &mails[0]);
+    assert!(archive.probe("/readyz").starts_with("HTTP/1.1 200"), "{}", archive.probe("/readyz"));
+    assert!(archive.probe("/metrics").contains("openarchive_ingest"), "{}", archive.probe("/metrics"));
 
     assert!(archive.terminate(), "SIGTERM ends it well");
     // A token whose file is lost cannot be read back from the database: the restart must make another.

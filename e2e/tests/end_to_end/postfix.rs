@@ -8,6 +8,7 @@ mod lmtp;
 use openarchive_e2e::{Agent, AgentOptions, Archive, PeerMode, eventually};
 
 use instance::{Journal, Postfix, must_skip};
+use serde_json::Value;
 
 /// As docs/agent.md says, over SMTP.
 const BY_BCC: Journal = Journal {
@@ -48,6 +49,10 @@ fn postfix_journals_every_recipient_over_starttls_and_its_queue_holds_while_the_
             .then_some((first, bounce))
     });
     assert!(envelopes.1.contains("open@example.test"), "{envelopes:?}");
+    for (query, sender) in [("subject:first", "sender@example.test"), ("subject:bounce", "")] {
+        let envelopes = envelopes_of(&archive, query);
+        assert!(envelopes.iter().all(|envelope| envelope["from"] == sender), "{query}: {envelopes:?}");
+    }
     assert!(!envelopes.0.contains("journal.test"), "the journal's own addresses are undone: {envelopes:?}");
     assert_eq!(archive.count("bcc:hidden@example.test"), 1, "the hidden recipient can be searched for");
 
@@ -67,16 +72,22 @@ fn postfix_journals_every_recipient_over_starttls_and_its_queue_holds_while_the_
 
 /// Every envelope recipient of every observation of the mails that a query finds.
 fn envelope_recipients(archive: &Archive, query: &str) -> String {
+    let envelopes = envelopes_of(archive, query);
+    envelopes.iter().map(|envelope| envelope["to"].to_string()).collect::<Vec<_>>().join(" ")
+}
+
+/// The envelope of every observation of the mails that a query finds.
+fn envelopes_of(archive: &Archive, query: &str) -> Vec<Value> {
     let found = archive.ctl(&["search", query, "-o", "json"]);
     if found.code != 0 {
-        return String::new();
+        return Vec::new();
     }
-    let mut recipients = Vec::new();
+    let mut envelopes = Vec::new();
     for hit in found.json()["results"].as_array().into_iter().flatten() {
         let shown = archive.ctl(&["message", "show", hit["id"].as_str().unwrap(), "-o", "json"]).json();
         for observation in shown["observations"].as_array().into_iter().flatten() {
-            recipients.push(observation["envelope"]["to"].to_string());
+            envelopes.push(observation["envelope"].clone());
         }
     }
-    recipients.join(" ")
+    envelopes
 }

@@ -1,5 +1,6 @@
-//! The public SpamAssassin set: through SMTP (converted to CRLF) and through import (as it is).
-//! `OPENARCHIVE_CORPUS_MAILS=all` takes all 6,046; by default a seeded 600.
+//! Real mail: through SMTP (converted to CRLF) and through import (as it is). `OPENARCHIVE_CORPUS_MAILS=all` takes all
+//! 6,046 of the public SpamAssassin set and the test mail of other mail software, `further` only the latter; by default a
+//! seeded 600 of the set.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,12 +37,32 @@ fn corpus() -> Option<Vec<Vec<u8>>> {
         mails.extend(files.iter().map(|file| fs::read(file).unwrap()));
     }
     assert_eq!(mails.len(), 6_046, "the corpus is whole");
-    if std::env::var("OPENARCHIVE_CORPUS_MAILS").is_ok_and(|v| v == "all") {
-        return Some(mails);
+    match std::env::var("OPENARCHIVE_CORPUS_MAILS").as_deref() {
+        Ok("all") => {
+            mails.extend(further_mails());
+            return Some(mails);
+        }
+        Ok("further") => return Some(further_mails()),
+        _ => {}
     }
     let mut numbers = Numbers::seeded(600);
     let chosen: BTreeSet<usize> = (0..).map(|_| numbers.below(mails.len())).take(SAMPLE_MAILS).collect();
     Some(mails.into_iter().enumerate().filter(|(n, _)| chosen.contains(n)).map(|(_, mail)| mail).collect())
+}
+
+/// What `scripts/corpus.sh all` fetched besides: mail that other programs are tested with, broken mail among it.
+fn further_mails() -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/real-mail");
+    let mut files: Vec<PathBuf> = Vec::new();
+    for set in ["crates", "debian", "flufl-bounce"] {
+        let mails = fs::read_dir(folder.join(set).join("mails")).unwrap();
+        let before = files.len();
+        files.extend(mails.map(|entry| entry.unwrap().path()));
+        eprintln!("real mail: {} of {set}", files.len() - before);
+        assert!(files.len() - before >= 100, "{set} is whole: `scripts/corpus.sh all` fetches it");
+    }
+    files.sort();
+    files.iter().map(|file| fs::read(file).unwrap()).collect()
 }
 
 #[test]

@@ -20,14 +20,14 @@ use openarchive_testkit::{
 const KILLED: [&str; 4] = ["ingest", "storage", "worker", "gateway"];
 const KILLS: usize = 4;
 
-fn agent(cluster: &Cluster, replica: usize, name: &str) -> Agent {
+pub(crate) fn agent(cluster: &Cluster, replica: usize, name: &str) -> Agent {
     let options = AgentOptions { name: name.to_owned(), ..AgentOptions::default() };
     let mut agent = Agent::in_cluster(cluster, replica, options).unwrap();
     agent.start();
     agent
 }
 
-fn token_file(cluster: &Cluster, tenant: &str) -> PathBuf {
+pub(crate) fn token_file(cluster: &Cluster, tenant: &str) -> PathBuf {
     let path = cluster.root().join(format!("{tenant}.token"));
     fs::write(&path, cluster.token(tenant)).unwrap();
     path
@@ -104,7 +104,17 @@ fn the_first_day_holds_with_every_role_apart_and_replicas_killed_under_load() {
     let other = token_file(&cluster, "other");
     assert_eq!(count(&cluster, 0, &other, "*"), Some(0));
     let id = Digest::of(&mails[0].bytes).to_string();
-    assert_eq!(cluster.ctl(1, &other, &["message", "show", &id]).code, 1);
+    let out = cluster.root().join("foreign.out");
+    for arguments in [
+        ["message", "show", &id].as_slice(),
+        &["message", "get", &id, "-o", out.to_str().unwrap()],
+        &["proof", &id, "-o", out.to_str().unwrap()],
+    ] {
+        let refused = cluster.ctl(1, &other, arguments);
+        // As for a mail that nobody has, and by a gateway that is there.
+        assert!(refused.code == 1 && refused.stderr.contains("(404 from"), "{arguments:?}: {refused:?}");
+        assert!(!out.exists(), "{arguments:?}");
+    }
 
     for (index, role, replica) in cluster.services().into_iter().rev() {
         assert!(cluster.terminate(index), "{role} {replica} ends well at SIGTERM");

@@ -1229,9 +1229,9 @@ pub struct GetShredCertificateRequest {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetShredCertificateResponse {
-    /// A C2SP tlog-proof of the shred leaf; its extra line is base64 of JCS {leaf}.
+    /// The document, canonical JSON (RFC 8785): what was ordered, proven by the log; no content.
     #[prost(string, tag = "1")]
-    pub proof: ::prost::alloc::string::String,
+    pub certificate: ::prost::alloc::string::String,
     #[prost(bytes = "bytes", tag = "2")]
     pub shred: ::prost::bytes::Bytes,
     #[prost(string, tag = "3")]
@@ -1247,33 +1247,55 @@ pub struct PlanExpiryRequest {
     /// Mail whose id sorts behind this; empty: from the first.
     #[prost(bytes = "bytes", tag = "3")]
     pub after: ::prost::bytes::Bytes,
-    /// At most 1,000; 0 means 1,000.
+    /// Mails of the plan, at most 10,000; 0 means 10,000.
     #[prost(uint32, tag = "4")]
     pub limit: u32,
 }
-#[derive(Clone, PartialEq, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PlanExpiryResponse {
-    /// By id.
-    #[prost(message, repeated, tag = "1")]
-    pub lines: ::prost::alloc::vec::Vec<ExpiryLine>,
-    /// Of the next page; empty: there is none.
+    /// A file that a person can read: JSON lines, the last one with the digest of those before it.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub plan: ::prost::bytes::Bytes,
+    /// Where the next plan begins; empty: nothing else expires by then.
     #[prost(bytes = "bytes", tag = "2")]
     pub next: ::prost::bytes::Bytes,
     /// RFC 3339 since when nothing may be shredded; empty: it may.
     #[prost(string, tag = "3")]
     pub suspended_at: ::prost::alloc::string::String,
+    /// Mails that the plan lists.
+    #[prost(uint32, tag = "4")]
+    pub lines: u32,
+    /// Those of them that a run shreds; the others are held or locked.
+    #[prost(uint32, tag = "5")]
+    pub expiring: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ExpiryLine {
-    #[prost(bytes = "bytes", tag = "1")]
-    pub message: ::prost::bytes::Bytes,
-    #[prost(string, tag = "2")]
-    pub class: ::prost::alloc::string::String,
+pub struct RunExpiryRequest {
+    #[prost(string, tag = "1")]
+    pub tenant: ::prost::alloc::string::String,
+    /// As PlanExpiry gave it out, byte for byte.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub plan: ::prost::bytes::Bytes,
     #[prost(string, tag = "3")]
-    pub expires_at: ::prost::alloc::string::String,
-    /// Names of the holds that keep it; it is not shredded while there is one.
-    #[prost(string, repeated, tag = "4")]
-    pub holds: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    pub actor: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RunExpiryResponse {
+    /// In the order of the plan.
+    #[prost(message, repeated, tag = "1")]
+    pub orders: ::prost::alloc::vec::Vec<ExpiryOrder>,
+    /// Mails of all orders.
+    #[prost(uint32, tag = "2")]
+    pub messages: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExpiryOrder {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub shred: ::prost::bytes::Bytes,
+    #[prost(uint64, tag = "2")]
+    pub leaf_index: u64,
+    #[prost(uint32, tag = "3")]
+    pub messages: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LiftSuspensionRequest {
@@ -1302,6 +1324,21 @@ pub struct ListQuarantineRequest {
 pub struct ListQuarantineResponse {
     #[prost(message, repeated, tag = "1")]
     pub messages: ::prost::alloc::vec::Vec<QuarantinedMessage>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReleaseQuarantineRequest {
+    #[prost(string, tag = "1")]
+    pub tenant: ::prost::alloc::string::String,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub message: ::prost::bytes::Bytes,
+    /// Id of the token that asks.
+    #[prost(string, tag = "3")]
+    pub actor: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReleaseQuarantineResponse {
+    #[prost(uint64, tag = "1")]
+    pub leaf_index: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct QuarantinedMessage {
@@ -2195,7 +2232,7 @@ pub mod catalogue_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// A page of the mail whose time is over.
+        /// Lists the mail whose time is over. Changes nothing.
         pub async fn plan_expiry(
             &mut self,
             request: impl tonic::IntoRequest<super::PlanExpiryRequest>,
@@ -2221,6 +2258,37 @@ pub mod catalogue_service_client {
                     GrpcMethod::new(
                         "openarchive.ingest.v1.CatalogueService",
                         "PlanExpiry",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Orders what a plan says to be shredded, and nothing else; refuses a plan that no longer holds before it orders
+        /// anything. The same plan again answers the same orders. Answers when their leaves are durable.
+        pub async fn run_expiry(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RunExpiryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RunExpiryResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/openarchive.ingest.v1.CatalogueService/RunExpiry",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "openarchive.ingest.v1.CatalogueService",
+                        "RunExpiry",
                     ),
                 );
             self.inner.unary(req, path, codec).await
@@ -2255,7 +2323,7 @@ pub mod catalogue_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Mail that did not fit its peer's mode.
+        /// Mail that did not fit its peer's mode and that nobody has released.
         pub async fn list_quarantine(
             &mut self,
             request: impl tonic::IntoRequest<super::ListQuarantineRequest>,
@@ -2281,6 +2349,36 @@ pub mod catalogue_service_client {
                     GrpcMethod::new(
                         "openarchive.ingest.v1.CatalogueService",
                         "ListQuarantine",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Somebody looked at the mail: it leaves the list. Answers when the leaf is durable.
+        pub async fn release_quarantine(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReleaseQuarantineRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReleaseQuarantineResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/openarchive.ingest.v1.CatalogueService/ReleaseQuarantine",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "openarchive.ingest.v1.CatalogueService",
+                        "ReleaseQuarantine",
                     ),
                 );
             self.inner.unary(req, path, codec).await
@@ -2426,12 +2524,21 @@ pub mod catalogue_service_server {
             tonic::Response<super::GetShredCertificateResponse>,
             tonic::Status,
         >;
-        /// A page of the mail whose time is over.
+        /// Lists the mail whose time is over. Changes nothing.
         async fn plan_expiry(
             &self,
             request: tonic::Request<super::PlanExpiryRequest>,
         ) -> std::result::Result<
             tonic::Response<super::PlanExpiryResponse>,
+            tonic::Status,
+        >;
+        /// Orders what a plan says to be shredded, and nothing else; refuses a plan that no longer holds before it orders
+        /// anything. The same plan again answers the same orders. Answers when their leaves are durable.
+        async fn run_expiry(
+            &self,
+            request: tonic::Request<super::RunExpiryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RunExpiryResponse>,
             tonic::Status,
         >;
         /// Expiry and shredding are suspended after a rebuild until somebody says that they may go on.
@@ -2442,12 +2549,20 @@ pub mod catalogue_service_server {
             tonic::Response<super::LiftSuspensionResponse>,
             tonic::Status,
         >;
-        /// Mail that did not fit its peer's mode.
+        /// Mail that did not fit its peer's mode and that nobody has released.
         async fn list_quarantine(
             &self,
             request: tonic::Request<super::ListQuarantineRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListQuarantineResponse>,
+            tonic::Status,
+        >;
+        /// Somebody looked at the mail: it leaves the list. Answers when the leaf is durable.
+        async fn release_quarantine(
+            &self,
+            request: tonic::Request<super::ReleaseQuarantineRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReleaseQuarantineResponse>,
             tonic::Status,
         >;
     }
@@ -3300,6 +3415,51 @@ pub mod catalogue_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/openarchive.ingest.v1.CatalogueService/RunExpiry" => {
+                    #[allow(non_camel_case_types)]
+                    struct RunExpirySvc<T: CatalogueService>(pub Arc<T>);
+                    impl<
+                        T: CatalogueService,
+                    > tonic::server::UnaryService<super::RunExpiryRequest>
+                    for RunExpirySvc<T> {
+                        type Response = super::RunExpiryResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RunExpiryRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CatalogueService>::run_expiry(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RunExpirySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/openarchive.ingest.v1.CatalogueService/LiftSuspension" => {
                     #[allow(non_camel_case_types)]
                     struct LiftSuspensionSvc<T: CatalogueService>(pub Arc<T>);
@@ -3377,6 +3537,52 @@ pub mod catalogue_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListQuarantineSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/openarchive.ingest.v1.CatalogueService/ReleaseQuarantine" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReleaseQuarantineSvc<T: CatalogueService>(pub Arc<T>);
+                    impl<
+                        T: CatalogueService,
+                    > tonic::server::UnaryService<super::ReleaseQuarantineRequest>
+                    for ReleaseQuarantineSvc<T> {
+                        type Response = super::ReleaseQuarantineResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReleaseQuarantineRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CatalogueService>::release_quarantine(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReleaseQuarantineSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

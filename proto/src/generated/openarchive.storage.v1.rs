@@ -153,6 +153,32 @@ pub struct ShredResponse {
     pub keys: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListPacksRequest {
+    /// Packs with ids behind this one; empty: from the first.
+    #[prost(string, tag = "1")]
+    pub after_pack_id: ::prost::alloc::string::String,
+    /// At most 1,000; 0: that many.
+    #[prost(uint32, tag = "2")]
+    pub limit: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListPacksResponse {
+    /// Fewer than the limit: there are no more.
+    #[prost(message, repeated, tag = "1")]
+    pub packs: ::prost::alloc::vec::Vec<PackSummary>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PackSummary {
+    #[prost(string, tag = "1")]
+    pub pack_id: ::prost::alloc::string::String,
+    /// "\_" where archive-wide.
+    #[prost(string, tag = "2")]
+    pub tenant: ::prost::alloc::string::String,
+    /// Bytes of the pack object.
+    #[prost(uint64, tag = "3")]
+    pub length: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct VerifyPackRequest {
     #[prost(string, tag = "1")]
     pub pack_id: ::prost::alloc::string::String,
@@ -470,6 +496,33 @@ pub mod storage_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Packs in the order of their ids, for whoever reads all of them in turn.
+        pub async fn list_packs(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListPacksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListPacksResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/openarchive.storage.v1.StorageService/ListPacks",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("openarchive.storage.v1.StorageService", "ListPacks"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Reads a whole pack back: object digest, footer, every body.
         pub async fn verify_pack(
             &mut self,
@@ -594,6 +647,14 @@ pub mod storage_service_server {
             &self,
             request: tonic::Request<super::ShredRequest>,
         ) -> std::result::Result<tonic::Response<super::ShredResponse>, tonic::Status>;
+        /// Packs in the order of their ids, for whoever reads all of them in turn.
+        async fn list_packs(
+            &self,
+            request: tonic::Request<super::ListPacksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListPacksResponse>,
+            tonic::Status,
+        >;
         /// Reads a whole pack back: object digest, footer, every body.
         async fn verify_pack(
             &self,
@@ -943,6 +1004,51 @@ pub mod storage_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ShredSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/openarchive.storage.v1.StorageService/ListPacks" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListPacksSvc<T: StorageService>(pub Arc<T>);
+                    impl<
+                        T: StorageService,
+                    > tonic::server::UnaryService<super::ListPacksRequest>
+                    for ListPacksSvc<T> {
+                        type Response = super::ListPacksResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListPacksRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as StorageService>::list_packs(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListPacksSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -189,3 +189,83 @@ pub(crate) struct Job {
     pub(crate) last_error: String,
     pub(crate) run_at: String,
 }
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct HoldSet {
+    pub(crate) hold: String,
+    pub(crate) messages: u64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Holds {
+    pub(crate) holds: Vec<Hold>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Hold {
+    #[serde(rename = "hold")]
+    pub(crate) name: String,
+    pub(crate) reason: String,
+    pub(crate) query: Option<String>,
+    pub(crate) messages: u64,
+    pub(crate) created_at: String,
+    pub(crate) released_at: Option<String>,
+}
+
+/// Of a hold, of a quarantined mail, of the suspension: what is shown is the leaf that says so.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Released {
+    pub(crate) leaf_index: u64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Quarantine {
+    pub(crate) messages: Vec<QuarantinedMessage>,
+    pub(crate) next_after: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct QuarantinedMessage {
+    pub(crate) id: String,
+    pub(crate) agent: String,
+    pub(crate) reason: String,
+    pub(crate) archived_at: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct ShredOrdered {
+    pub(crate) shred: String,
+    pub(crate) leaf_index: u64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Shred {
+    #[serde(rename = "shred")]
+    pub(crate) order: String,
+    pub(crate) cause: String,
+    pub(crate) state: String,
+    pub(crate) leaf_index: u64,
+    pub(crate) messages: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct ExpiryPlan {
+    pub(crate) plan: String,
+    pub(crate) lines: u32,
+    pub(crate) expiring: u32,
+    pub(crate) next: Option<String>,
+    pub(crate) suspended_at: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct ExpiryRun {
+    pub(crate) orders: Vec<ExpiryOrder>,
+    pub(crate) messages: u32,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct ExpiryOrder {
+    pub(crate) shred: String,
+    pub(crate) leaf_index: u64,
+    pub(crate) messages: u32,
+}

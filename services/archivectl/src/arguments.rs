@@ -1,13 +1,21 @@
 //! The command line, as clap reads it.
 
+mod governance;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use openarchive_domain::{AgentName, Digest};
 
 use crate::exit_code::EXIT_CODES_HELP;
+pub(crate) use governance::{
+    ExpiryCommand, ExpiryPlanArguments, ExpiryResumeArguments, ExpiryRunArguments, HoldCommand,
+    HoldListArguments, HoldReleaseArguments, HoldSetArguments, QuarantineCommand, QuarantineListArguments,
+    QuarantineReleaseArguments, ShredArguments, ShredCertificateArguments, ShredCommand, ShredShowArguments,
+    VerifyShredArguments,
+};
 
-/// Search, read and prove archived mail.
+/// Search, read and prove archived mail; hold it, shred it, let it expire.
 #[derive(Debug, Parser)]
 #[command(name = "archivectl", version, after_help = EXIT_CODES_HELP)]
 pub struct Arguments {
@@ -56,6 +64,19 @@ pub(crate) enum Command {
     /// List and repeat the archive's own jobs
     #[command(subcommand)]
     Jobs(JobsCommand),
+    /// Keep mail beyond its retention
+    #[command(subcommand)]
+    Hold(HoldCommand),
+    /// Look through mail that did not fit its peer's journal mode
+    #[command(subcommand)]
+    Quarantine(QuarantineCommand),
+    /// Destroy mail for ever where its class permits erasure; follow and certify it
+    Shred(ShredArguments),
+    /// Verify the certificate that a mail was shredded, offline
+    VerifyShred(VerifyShredArguments),
+    /// Destroy mail whose time is over, by a plan
+    #[command(subcommand)]
+    Expiry(ExpiryCommand),
     /// Take in EML files, folders, Maildirs and mboxes by way of an agent (runs `openarchive-edge import`)
     Import(ImportArguments),
 }

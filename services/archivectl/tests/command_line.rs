@@ -116,6 +116,48 @@ fn what_is_missing_on_the_command_line_is_a_usage_error() {
 }
 
 #[test]
+fn verify_shred_exits_with_what_it_found() {
+    let (certificate, policy) = (fixture("shred-certificate.json"), fixture("trust.policy"));
+    let (certificate, policy) = (path(&certificate), path(&policy));
+    check(&["verify-shred", certificate, "--policy", policy], 0, &["verified\n", "keys"]);
+    check(&["verify-shred", certificate], 4, &["consistent but not anchored", "no signature was checked"]);
+    let receipt = fixture("receipt.tlog-proof");
+    check(&["verify-shred", certificate, "--policy", policy, "--receipt", path(&receipt)], 3, &["failed"]);
+    check(&["verify-shred", policy, "--policy", policy], 3, &["failed"]);
+    check(&["verify-shred", "/no/such.json"], 1, &["error: cannot read /no/such.json"]);
+    check(&["verify-shred"], 2, &["<FILE>"]);
+    let (_, stdout, _) = archivectl(&["verify-shred", certificate, "--policy", policy, "-o", "json"]);
+    let report: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((&report["outcome"], &report["exit_code"]), (&"verified".into(), &0.into()));
+}
+
+#[test]
+fn what_cannot_be_undone_is_not_done_unless_somebody_confirms_it() {
+    let id = format!("sha256:{}", "ab".repeat(32));
+    check(&["shred", &id, &id, "--reason", "x"], 1, &["destroys 2 mails", "--yes"]);
+    let folder = tempfile::tempdir().unwrap();
+    let plan = folder.path().join("plan.jsonl");
+    fs::write(&plan, "{}\n").unwrap();
+    check(&["expiry", "run", path(&plan)], 1, &["plan.jsonl", "--yes"]);
+    check(&["expiry", "run", "/no/such.jsonl", "--yes"], 1, &["cannot read /no/such.jsonl"]);
+    // Only then is the archive asked.
+    check(&["shred", &id, "--reason", "x", "--yes"], 1, &["which archive?"]);
+}
+
+#[test]
+fn a_file_of_ids_is_read_before_the_archive_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let ids = folder.path().join("ids");
+    fs::write(&ids, format!("# case\nsha256:{}\nsha256:12\n", "ab".repeat(32))).unwrap();
+    let set = |file: &str| ["hold", "set", "--ids", file, "--reason", "x"].map(str::to_owned);
+    let words = set(path(&ids));
+    check(&words.iter().map(String::as_str).collect::<Vec<_>>(), 1, &["line 3 is no id"]);
+    fs::write(&ids, format!("sha256:{}\n", "ab".repeat(32))).unwrap();
+    check(&words.iter().map(String::as_str).collect::<Vec<_>>(), 1, &["which archive?"]);
+    check(&["hold", "release", "../x", "--reason", "x", "--url", "https://a.test"], 1, &["--token-file"]);
+}
+
+#[test]
 fn help_documents_the_exit_codes() {
     check(&["--help"], 0, &["Exit codes:", "3  verification failed", "4  consistent but not anchored"]);
 }

@@ -47,6 +47,17 @@ pub(crate) enum Action {
     AgentRevoke,
     JobsList,
     JobRetry,
+    HoldSet,
+    HoldsList,
+    HoldRelease,
+    QuarantineList,
+    QuarantineRelease,
+    ShredOrder,
+    ShredView,
+    ShredCertificate,
+    ExpiryPlan,
+    ExpiryRun,
+    ExpiryResume,
 }
 
 impl Action {
@@ -65,6 +76,17 @@ impl Action {
             Self::AgentRevoke => "agents.revoke",
             Self::JobsList => "jobs.list",
             Self::JobRetry => "jobs.retry",
+            Self::HoldSet => "holds.set",
+            Self::HoldsList => "holds.list",
+            Self::HoldRelease => "holds.release",
+            Self::QuarantineList => "quarantine.list",
+            Self::QuarantineRelease => "quarantine.release",
+            Self::ShredOrder => "shreds.order",
+            Self::ShredView => "shreds.view",
+            Self::ShredCertificate => "shreds.certificate",
+            Self::ExpiryPlan => "expiry.plan",
+            Self::ExpiryRun => "expiry.run",
+            Self::ExpiryResume => "expiry.resume",
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     audit::{Action, AuditTrail},
     backends::Backends,
     caller::Caller,
-    extract::BODY_BYTES_MAX,
+    extract::{BODY_BYTES_MAX, LARGE_BODIES_AT_ONCE_MAX},
     openapi,
     problem::{Kind, Problem},
     request_id::with_request_id,
@@ -38,6 +38,7 @@ pub(crate) struct Services {
     pub(crate) backends: Backends,
     pub(crate) text_views: Semaphore,
     pub(crate) highlights: Semaphore,
+    pub(crate) large_bodies: Semaphore,
     pub(crate) last_health: LastHealth,
     audit: AuditTrail,
 }
@@ -97,6 +98,7 @@ impl Gateway {
             backends,
             text_views: Semaphore::new(TEXT_VIEWS_MAX),
             highlights: Semaphore::new(HIGHLIGHTS_AT_ONCE_MAX),
+            large_bodies: Semaphore::new(LARGE_BODIES_AT_ONCE_MAX),
             last_health: LastHealth::default(),
             audit,
         };

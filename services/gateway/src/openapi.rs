@@ -22,8 +22,9 @@ use crate::{
 #[openapi(
     info(
         title = "OpenArchive",
-        description = "Search, read and prove archived mail. Every read is recorded in the tenant's audit log before \
-                       it is answered; a request id names one request and cannot be used for another.",
+        description = "Search, read and prove archived mail; hold it, shred it, let it expire. Every read is recorded \
+                       in the tenant's audit log before it is answered, every act before it is done; a request id names \
+                       one request and cannot be used for another.",
     ),
     components(schemas(ProblemDocument)),
     security(("token" = [])),
@@ -52,7 +53,7 @@ const COMMON_PROBLEMS: [(&str, &str, &str); 5] = [
         "409",
         "Conflict",
         "The request id was used before; or the index was rebuilt since the cursor was made; or several observations \
-         match.",
+         match; or a hold, a shred or the retention stands against it (the problem's type says which).",
     ),
     ("500", "Failed", "The archive failed, or found damage."),
     ("503", "Unavailable", "A part of the archive does not answer, or the read could not be recorded."),

@@ -33,6 +33,11 @@ pub(crate) enum Kind {
     RequestIdUsed,
     /// Several observations match.
     Ambiguous,
+    /// What is asked for contradicts what was done to the mail before: a hold, a shred, its retention.
+    Conflict {
+        slug: &'static str,
+        title: &'static str,
+    },
     TooLarge,
     MediaType,
     Damaged,
@@ -54,6 +59,7 @@ impl Kind {
                 (StatusCode::CONFLICT, "request-id-used", "The request id was used before")
             }
             Self::Ambiguous => (StatusCode::CONFLICT, "ambiguous", "Several observations match"),
+            Self::Conflict { slug, title } => (StatusCode::CONFLICT, slug, title),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large"),
             Self::MediaType => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body must be JSON")

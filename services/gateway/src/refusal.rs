@@ -6,6 +6,21 @@ use tracing::error;
 
 use crate::problem::{Kind, Problem};
 
+/// Reasons for which the catalogue does not act, each with its problem's name and title. Its own words say what to do.
+const CONFLICTS: &[(&str, &str, &str)] = &[
+    ("HELD", "held", "The mail is under a hold"),
+    ("SHREDDED", "shredded", "The mail is being shredded, or was"),
+    ("RETAINED", "retained", "The mail must still be kept"),
+    ("SUSPENDED", "suspended", "Shredding is suspended"),
+    ("NOT_SUSPENDED", "not-suspended", "Shredding is not suspended"),
+    ("HOLD_EXISTS", "hold-exists", "There was a hold of this name"),
+    ("HOLD_RELEASED", "hold-released", "The hold was released before"),
+    ("NOT_QUARANTINED", "not-quarantined", "The mail is not in quarantine"),
+    ("SHRED_EXISTS", "shred-exists", "There is another order of this id"),
+    ("PLAN_CHANGED", "plan-changed", "The plan no longer holds"),
+    ("PLAN_EARLY", "plan-early", "The plan is of a time to come"),
+];
+
 /// Which service did not answer. Shown to people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Service {
@@ -31,6 +46,10 @@ impl Service {
         let said = || status.message().to_owned();
         if has_reason(status, "INDEX_REBUILT") {
             return Problem::new(Kind::CursorExpired, "the index was rebuilt since: begin the search again");
+        }
+        let conflict = CONFLICTS.iter().find(|(reason, ..)| has_reason(status, reason));
+        if let (Code::FailedPrecondition, Some(&(_, slug, title))) = (status.code(), conflict) {
+            return Problem::new(Kind::Conflict { slug, title }, said());
         }
         match status.code() {
             Code::InvalidArgument | Code::OutOfRange => Problem::invalid(said()),
@@ -86,6 +105,11 @@ mod tests {
             Kind::CursorExpired,
             "begin the search",
         );
+        let held = Kind::Conflict { slug: "held", title: "The mail is under a hold" };
+        check(refusal(Code::FailedPrecondition, "HELD", "a mail is held"), held, "a mail is held");
+        // A reason counts only with its code: what was shredded is not there for who reads.
+        check(refusal(Code::NotFound, "SHREDDED", "x was shredded"), Kind::NotFound, "x was shredded");
+        check(refusal(Code::FailedPrecondition, "ANOTHER", secret), Kind::Internal, "");
         for (code, kind) in [
             (Code::Unavailable, Kind::Unavailable),
             (Code::DeadlineExceeded, Kind::Unavailable),

@@ -215,6 +215,13 @@ impl CatalogueService for CatalogueApi {
         Ok(Response::new(governance::plan_expiry(&self.core, request.into_inner()).await?))
     }
 
+    async fn run_expiry(
+        &self,
+        request: Request<proto::RunExpiryRequest>,
+    ) -> Result<Response<proto::RunExpiryResponse>, Status> {
+        Ok(Response::new(governance::run_expiry(&self.core, request.into_inner()).await?))
+    }
+
     async fn lift_suspension(
         &self,
         request: Request<proto::LiftSuspensionRequest>,
@@ -228,5 +235,13 @@ impl CatalogueService for CatalogueApi {
         request: Request<proto::ListQuarantineRequest>,
     ) -> Result<Response<proto::ListQuarantineResponse>, Status> {
         Ok(Response::new(governance::list_quarantine(&self.core, request.into_inner()).await?))
+    }
+
+    async fn release_quarantine(
+        &self,
+        request: Request<proto::ReleaseQuarantineRequest>,
+    ) -> Result<Response<proto::ReleaseQuarantineResponse>, Status> {
+        let leaf_index = governance::release_quarantine(&self.core, request.into_inner()).await?;
+        Ok(Response::new(proto::ReleaseQuarantineResponse { leaf_index }))
     }
 }

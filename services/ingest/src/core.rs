@@ -13,6 +13,8 @@ use crate::{
 
 /// Mails that are read back at a time, over all calls: each may hold a skeleton in memory.
 pub(crate) const READ_BACKS_MAX: usize = 16;
+/// Callers without a certificate that are served at a time: each may hold a connection to the database.
+pub(crate) const ENROLMENTS_AT_ONCE_MAX: usize = 4;
 
 pub(crate) struct Core {
     pub(crate) pool: PgPool,
@@ -23,6 +25,7 @@ pub(crate) struct Core {
     pub(crate) retention: RetentionRule,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) read_backs: Semaphore,
+    pub(crate) enrolments: Semaphore,
 }
 
 impl Core {

@@ -4,25 +4,30 @@
 //! certificate ([`enrol`]), with which it gets the next one in time ([`renew`]). A revoked agent ([`revoke`]) stays
 //! revoked: [`refuse_revoked`] is asked before each call of an agent, for a certificate cannot be taken back.
 
+mod revocation;
 mod token;
 
 use openarchive_domain::{AgentRef, Digest, Timestamp};
 use openarchive_proto::{
     ingest::v1::{
         CreateEnrolmentRequest, CreateEnrolmentResponse, EnrolRequest, EnrolResponse,
-        RenewCertificateResponse, RevokeAgentRequest, RevokeAgentResponse,
+        RenewCertificateResponse,
     },
     trust::v1::{
         IssueAgentCertificateRequest, IssueAgentCertificateResponse, trust_service_client::TrustServiceClient,
     },
 };
-use openarchive_rpc::{RpcChannel, refusal};
-use openarchive_schema::{TenantScope, begin, run_tx};
-use tonic::{Code, Request, Status};
+use openarchive_rpc::RpcChannel;
+use openarchive_schema::{TenantScope, begin};
+use tonic::{Code, Request};
 use tracing::info;
 
-pub use self::token::ENROLMENT_TOKEN_PREFIX;
-use self::token::Token;
+pub(crate) use self::revocation::{REVOCATION_BYTES_MAX, Revocation, refuse_revoked, revoke};
+pub use self::{revocation::REVOCATION_REASON_BYTES_MAX, token::ENROLMENT_TOKEN_PREFIX};
+use self::{
+    revocation::{AGENT_REVOKED, is_revoked},
+    token::Token,
+};
 use crate::{
     core::Core,
     failure::{Failure, FieldError},
@@ -32,8 +37,6 @@ use crate::{
 pub const ENROLMENT_HOURS_DEFAULT: u32 = 24;
 /// Longest that a token may be used, in hours.
 pub const ENROLMENT_HOURS_MAX: u32 = 7 * 24;
-/// Longest reason of a revocation, in bytes.
-pub const REVOCATION_REASON_BYTES_MAX: usize = 200;
 
 const HOUR_MILLIS: i64 = 3_600_000;
 /// How long trust may take to sign a certificate, while the token is locked.
@@ -87,6 +90,7 @@ pub(crate) async fn enrol(core: &Core, request: EnrolRequest) -> Result<EnrolRes
     };
     let token: Token = request.token.parse().map_err(|_| refused())?;
     let (token, csr) = (token.sha256(), Digest::of(&request.csr));
+    let _turn = core.enrolments.acquire().await.map_err(|_| Failure::Task)?;
     let mut tx = begin(&core.pool, TenantScope::Archive).await?;
     let owner = sqlx::query!(
         r#"select tenant as "tenant!", agent as "agent!" from ingest.use_enrolment($1, $2, $3)"#,
@@ -112,67 +116,6 @@ pub(crate) async fn renew(
 ) -> Result<RenewCertificateResponse, Failure> {
     let issued = issue(core, agent, csr).await?;
     Ok(RenewCertificateResponse { certificate_chain: issued.certificate_chain })
-}
-
-/// Shuts an agent out for good, from its next call on. Durable when it answers; revoking again changes nothing.
-pub(crate) async fn revoke(core: &Core, request: RevokeAgentRequest) -> Result<RevokeAgentResponse, Failure> {
-    let agent = agent_of(core, &request.tenant, &request.agent)?;
-    let reason = request.reason.trim().to_owned();
-    if reason.is_empty() || reason.len() > REVOCATION_REASON_BYTES_MAX || reason.chars().any(char::is_control)
-    {
-        let expected = format!("given, as a text of at most {REVOCATION_REASON_BYTES_MAX} bytes");
-        return Err(FieldError::new("reason", expected).into());
-    }
-    let now = core.clock.now().as_millis();
-    let (tenant, name) = (agent.tenant.to_string(), agent.name.to_string());
-    let revoked_at = run_tx(&core.pool, "revoke_agent", TenantScope::One(&agent.tenant), move |tx| {
-        let (tenant, name, reason) = (tenant.clone(), name.clone(), reason.clone());
-        Box::pin(async move {
-            sqlx::query!(
-                "insert into ingest.revoked_agent (tenant, agent, revoked_at, reason) values ($1, $2, $3, $4)
-                 on conflict do nothing",
-                tenant,
-                name,
-                now,
-                reason
-            )
-            .execute(&mut **tx)
-            .await?;
-            sqlx::query_scalar!(
-                "select revoked_at from ingest.revoked_agent where tenant = $1 and agent = $2",
-                tenant,
-                name
-            )
-            .fetch_one(&mut **tx)
-            .await
-        })
-    })
-    .await?;
-    info!(%agent, "an agent is revoked");
-    Ok(RevokeAgentResponse { revoked_at: Timestamp::from_millis(revoked_at).to_string() })
-}
-
-/// Reason of the refusal that a revoked agent gets, whatever it calls.
-const AGENT_REVOKED: &str = "AGENT_REVOKED";
-
-/// One read by primary key.
-pub(crate) async fn refuse_revoked(core: &Core, agent: &AgentRef) -> Result<(), Status> {
-    if is_revoked(core, agent).await? {
-        let message = "this agent was revoked: the archive takes nothing from it any more";
-        return Err(refusal(Code::PermissionDenied, AGENT_REVOKED, message));
-    }
-    Ok(())
-}
-
-async fn is_revoked(core: &Core, agent: &AgentRef) -> Result<bool, Failure> {
-    let found = sqlx::query_scalar!(
-        r#"select exists (select from ingest.revoked_agent where tenant = $1 and agent = $2) as "found!""#,
-        agent.tenant.as_str(),
-        agent.name.as_str()
-    )
-    .fetch_one(&mut *begin(&core.pool, TenantScope::One(&agent.tenant)).await?)
-    .await?;
-    Ok(found)
 }
 
 fn agent_of(core: &Core, tenant: &str, name: &str) -> Result<AgentRef, Failure> {

@@ -1,9 +1,11 @@
 //! Reading a tenant's whole evidence log, page by page.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use openarchive_domain::Tenant;
-use openarchive_ledger::leaf::{AnyLeaf, HoldLeaf, LeafError, MessageLeaf, ShredLeaf};
+use openarchive_domain::{Digest, Tenant};
+use openarchive_ledger::leaf::{
+    AnyLeaf, HoldLeaf, LeafError, MessageLeaf, QuarantineReleaseLeaf, ResumeLeaf, ShredLeaf,
+};
 
 use crate::{
     failure::Failure,
@@ -17,6 +19,12 @@ pub(crate) struct Acts {
     pub(crate) shredded: BTreeSet<u64>,
     pub(crate) shreds: Vec<(u64, ShredLeaf)>,
     pub(crate) holds: Vec<(u64, HoldLeaf)>,
+    pub(crate) resumptions: Vec<(u64, ResumeLeaf)>,
+    /// The idempotency keys of all acts, by leaf.
+    pub(crate) keys: BTreeMap<u64, Digest>,
+    /// Leaves that were read.
+    pub(crate) size: u64,
+    pub(crate) quarantine_releases: Vec<(u64, QuarantineReleaseLeaf)>,
 }
 
 /// Reads the whole log for its acts.
@@ -26,16 +34,22 @@ pub(crate) async fn acts(ledger: &LedgerClient, tenant: &Tenant) -> Result<Acts,
         let answer = ledger.leaves(tenant, start, BATCH_MAX).await?;
         let Some(last) = answer.leaves.last() else { return Ok(acts) };
         start = last.index + 1;
+        acts.size = start;
         for leaf in &answer.leaves {
-            match AnyLeaf::parse(&leaf.body).map(|stamped| stamped.leaf) {
-                Ok(AnyLeaf::Shred(shred)) => {
+            // Leaves that cannot be read are named where every leaf is looked at.
+            let Ok(stamped) = AnyLeaf::parse(&leaf.body) else { continue };
+            let key = stamped.leaf.idempotency_key();
+            match stamped.leaf {
+                AnyLeaf::Shred(shred) => {
                     acts.shredded.extend(&shred.leaves);
                     acts.shreds.push((leaf.index, shred));
                 }
-                Ok(AnyLeaf::Hold(hold)) => acts.holds.push((leaf.index, hold)),
-                // Leaves that cannot be read are named where every leaf is looked at.
-                _ => {}
+                AnyLeaf::Hold(hold) => acts.holds.push((leaf.index, hold)),
+                AnyLeaf::QuarantineRelease(release) => acts.quarantine_releases.push((leaf.index, release)),
+                AnyLeaf::Resume(resume) => acts.resumptions.push((leaf.index, resume)),
+                AnyLeaf::Message(_) | AnyLeaf::Pack(_) | AnyLeaf::Audit(_) | AnyLeaf::First(_) => continue,
             }
+            acts.keys.insert(leaf.index, key);
         }
     }
 }
@@ -67,7 +81,8 @@ pub(crate) async fn page(
             | AnyLeaf::First(_)
             | AnyLeaf::Hold(_)
             | AnyLeaf::Shred(_)
-            | AnyLeaf::Resume(_) => None,
+            | AnyLeaf::Resume(_)
+            | AnyLeaf::QuarantineRelease(_) => None,
         },
         Err(LeafError::UnknownKind) => None,
         Err(error) => Some((leaf.index, Err(error))),

@@ -16,6 +16,14 @@ pub enum Finding {
     LeafWithoutObservation { tenant: Tenant, index: u64 },
     #[error("{tenant}: leaf {index} of the evidence log is not opened by the observation of its seat")]
     LeafNotOpened { tenant: Tenant, index: u64 },
+    #[error(
+        "{tenant}: the catalogue does not know what leaf {index} of the evidence log says was done to mail"
+    )]
+    ActMissing { tenant: Tenant, index: u64 },
+    #[error(
+        "{tenant}: the catalogue says otherwise what was done to mail than leaf {index} of the evidence log"
+    )]
+    ActDiffers { tenant: Tenant, index: u64 },
     #[error("{tenant}: the observation of seq {seq} of agent {agent} names a leaf that is not its own")]
     WrongLeaf { tenant: Tenant, agent: AgentName, seq: u64 },
     #[error(

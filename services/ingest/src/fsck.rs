@@ -1,5 +1,6 @@
 //! Whether catalogue, storage and evidence log still tell the same story.
 
+mod acts;
 mod leaves;
 mod messages;
 
@@ -44,11 +45,13 @@ pub async fn fsck(
     let (blobs, ledger) = (BlobStore::new(storage), LedgerClient::new(trust));
     for tenant in tenants {
         let (blobs, ledger) = (blobs.clone(), ledger.clone());
-        let shredded = evidence_scan::acts(&ledger, tenant).await?.shredded;
+        let acts = evidence_scan::acts(&ledger, tenant).await?;
+        let shredded = acts.shredded.clone();
         let mut check = Check { pool, blobs, ledger, tenant, progress, findings: &mut findings, shredded };
         check.messages().await?;
         let matched = check.leaves().await?;
         check.observations(&matched).await?;
+        check.acts(&acts).await?;
     }
     Ok(findings)
 }

@@ -7,6 +7,8 @@
 mod acts;
 mod certificate;
 mod expiry;
+mod expiry_plan;
+mod expiry_run;
 mod hold_record;
 mod holds;
 mod quarantine;
@@ -17,9 +19,15 @@ mod suspension;
 pub(crate) use acts::sweep;
 pub(crate) use certificate::certificate;
 pub(crate) use expiry::plan;
+pub use expiry_plan::{EXPIRY_PLAN_BYTES_MAX, EXPIRY_PLAN_MESSAGES_MAX};
+pub(crate) use expiry_run::run;
+pub use expiry_run::{PLAN_CHANGED, PLAN_EARLY};
 pub(crate) use hold_record::{HOLD_RECORD_BYTES_MAX, HoldRecord};
+pub use holds::HOLD_MESSAGES_MAX;
 pub(crate) use holds::{HoldRequest, list_holds, release_hold, set_hold};
-pub(crate) use quarantine::quarantined;
+pub use quarantine::NOT_QUARANTINED;
+pub(crate) use quarantine::{quarantined, release};
+pub use shred_order::{SHRED_EXISTS, SHRED_MESSAGES_MAX};
 pub(crate) use shred_order::{ShredOrder, finish, get, order};
 pub(crate) use suspension::lift;
 

@@ -4,12 +4,16 @@
 //! counts. An observation without a leaf was about to be recorded when the database was lost: it gets its row and its
 //! leaf now if its message is complete. May be stopped at any point and run again.
 
+mod acts;
 mod holds;
 mod observations;
+mod revocations;
+mod shreds;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use openarchive_domain::{Digest, Tenant};
+use openarchive_domain::{Clock, Digest, Tenant};
+use openarchive_envelope::BlobKind;
 use openarchive_ledger::leaf::MessageState;
 use openarchive_rpc::RpcChannel;
 use openarchive_schema::{TenantScope, begin};
@@ -45,6 +49,7 @@ struct Rebuild<'r> {
     blobs: BlobStore,
     ledger: LedgerClient,
     tenant: &'r Tenant,
+    clock: &'r dyn Clock,
     progress: OnProgress<'r>,
     report: &'r mut RebuildReport,
 }
@@ -66,13 +71,14 @@ pub async fn rebuild(
     storage: RpcChannel,
     trust: RpcChannel,
     tenants: &[Tenant],
+    clock: &dyn Clock,
     progress: OnProgress<'_>,
 ) -> Result<RebuildReport, Failure> {
     let mut report = RebuildReport::default();
     let (blobs, ledger) = (BlobStore::new(storage), LedgerClient::new(trust));
     for tenant in tenants {
         let (blobs, ledger) = (blobs.clone(), ledger.clone());
-        let mut rebuild = Rebuild { pool, blobs, ledger, tenant, progress, report: &mut report };
+        let mut rebuild = Rebuild { pool, blobs, ledger, tenant, clock, progress, report: &mut report };
         rebuild.run().await?;
     }
     Ok(report)
@@ -84,13 +90,19 @@ impl Rebuild<'_> {
         let acts = evidence_scan::acts(&self.ledger, self.tenant).await?;
         let leaves = self.note_leaves().await?;
         let found = self.find_observations(&leaves).await?;
-        self.restore(found.with_leaf).await?;
+        let (going, live): (Vec<_>, Vec<_>) =
+            found.with_leaf.into_iter().partition(|(note, _)| acts.shredded.contains(&note.index));
+        self.restore(live).await?;
+        self.restore_shreds(&acts.shreds, going).await?;
         self.record_leafless(found.without_leaf).await?;
         let mut unexplained = leaves;
         unexplained.retain(|_, note| !acts.shredded.contains(&note.index));
         self.name_leaves_without_observation(unexplained).await?;
         self.restore_holds(&acts.holds).await?;
+        self.restore_quarantine_releases(&acts.quarantine_releases).await?;
+        self.restore_resumptions(&acts.resumptions).await?;
         self.restore_agents().await?;
+        self.restore_revocations().await?;
         outbox::sweep(self.pool, &self.ledger, self.tenant, i64::MAX).await
     }
 
@@ -128,7 +140,7 @@ impl Rebuild<'_> {
         let recorded = self.recorded_blobs().await?;
         let (mut found, mut after, mut done) = (Observations::default(), None, 0);
         loop {
-            let names = self.observation_blobs_after(after.as_ref()).await?;
+            let names = self.blobs_after(BlobKind::Observation, after.as_ref()).await?;
             let Some(last) = names.last() else { break };
             after = Some(last.clone());
             done += names.len() as u64;

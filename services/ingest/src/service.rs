@@ -12,7 +12,7 @@ use crate::{
     agent_api::AgentApi,
     blob_store::BlobStore,
     catalogue_api::CatalogueApi,
-    core::{Core, READ_BACKS_MAX},
+    core::{Core, ENROLMENTS_AT_ONCE_MAX, READ_BACKS_MAX},
     enrolment::Issuer,
     ledger_client::LedgerClient,
     outbox::Sweeper,
@@ -67,6 +67,7 @@ impl Ingest {
             retention: RetentionRule::new(default_class),
             clock,
             read_backs: Semaphore::new(READ_BACKS_MAX),
+            enrolments: Semaphore::new(ENROLMENTS_AT_ONCE_MAX),
         };
         Self { core: Arc::new(core), sweeper }
     }

@@ -8,6 +8,7 @@ mod first;
 mod hold;
 mod message;
 mod pack;
+mod quarantine;
 mod resume;
 mod shred;
 
@@ -21,6 +22,7 @@ pub use first::{FirstLeaf, TrustMode};
 pub use hold::{HOLD_NAME_BYTES_MAX, HoldAction, HoldLeaf};
 pub use message::{MessageLeaf, MessageState};
 pub use pack::{PackLeaf, VERSION_ID_BYTES_MAX};
+pub use quarantine::QuarantineReleaseLeaf;
 pub use resume::ResumeLeaf;
 pub use shred::{ShredCause, ShredLeaf, ShredPlaces};
 
@@ -102,6 +104,7 @@ pub enum AnyLeaf {
     Hold(HoldLeaf),
     Shred(ShredLeaf),
     Resume(ResumeLeaf),
+    QuarantineRelease(QuarantineReleaseLeaf),
 }
 
 impl AnyLeaf {
@@ -116,6 +119,9 @@ impl AnyLeaf {
             Some(HoldLeaf::KIND) => fields.stamped(|f| HoldLeaf::from_fields(f).map(Self::Hold)),
             Some(ShredLeaf::KIND) => fields.stamped(|f| ShredLeaf::from_fields(f).map(Self::Shred)),
             Some(ResumeLeaf::KIND) => fields.stamped(|f| ResumeLeaf::from_fields(f).map(Self::Resume)),
+            Some(QuarantineReleaseLeaf::KIND) => {
+                fields.stamped(|f| QuarantineReleaseLeaf::from_fields(f).map(Self::QuarantineRelease))
+            }
             Some(_) => Err(LeafError::UnknownKind),
             None => Err(LeafError::Missing("kind")),
         }
@@ -130,6 +136,7 @@ impl AnyLeaf {
             Self::Hold(leaf) => leaf.idempotency_key(),
             Self::Shred(leaf) => leaf.idempotency_key(),
             Self::Resume(leaf) => leaf.idempotency_key(),
+            Self::QuarantineRelease(leaf) => leaf.idempotency_key(),
         }
     }
 }

@@ -10,12 +10,13 @@ pub mod commitment;
 pub mod cosignature;
 pub mod jcs;
 pub mod leaf;
+pub mod leaf_proof;
 pub mod note;
 pub mod origin;
 pub mod policy;
 pub mod proof;
 pub mod receipt;
-pub mod shred_proof;
+pub mod shred_certificate;
 pub mod tiles;
 pub mod tree;
 

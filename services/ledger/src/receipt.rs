@@ -28,7 +28,7 @@ pub enum ReceiptFormatError {
     #[error("the proof's extra line does not hold exactly a leaf and its two openings as canonical JSON")]
     Extra,
     #[error("the proof's extra line does not hold exactly a leaf as canonical JSON")]
-    ShredExtra,
+    LeafExtra,
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     #[error(transparent)]

@@ -6,7 +6,8 @@ use crate::ObjectKey;
 
 /// Why a call on the object store did not do what was asked.
 ///
-/// Only [`Self::Unavailable`] may pass by itself; after it a write may or may not have happened.
+/// Only [`Self::Unavailable`] may pass by itself; after it a write may or may not have happened. After
+/// [`Self::NotAsWritten`] it did not, and has to be made again.
 #[derive(Debug, thiserror::Error)]
 pub enum ObjectError {
     /// The object that exists is durable.
@@ -24,6 +25,8 @@ pub enum ObjectError {
     TooLarge { key: ObjectKey, length: u64, limit: u64 },
     #[error("the name {key} runs through an object, or names what holds others")]
     KeyConflict { key: ObjectKey },
+    #[error("the object store acknowledged {key}, but it is not there as it was written")]
+    NotAsWritten { key: ObjectKey },
     #[error("the object store cannot {action}")]
     Unavailable {
         action: String,
@@ -33,8 +36,8 @@ pub enum ObjectError {
 }
 
 impl ObjectError {
-    /// Whether the same call may succeed later.
+    /// Whether the same call, or the write that this one checked, may succeed later.
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unavailable { .. })
+        matches!(self, Self::Unavailable { .. } | Self::NotAsWritten { .. })
     }
 }

@@ -20,10 +20,11 @@ use std::{
 
 use openarchive_domain::{Clock, Timestamp};
 
-use crate::{Content, Meta, ObjectError, ObjectKey, Version};
+use crate::{Content, Meta, ObjectError, ObjectKey, Version, store::Standing};
 
 use self::{durable_dirs::DurableDirs, session::Session};
 pub(crate) use read::LocalReader;
+pub(crate) use write::hash_file;
 
 /// Files under one folder. Cheap to clone. Several processes may share the folder.
 #[derive(Clone)]
@@ -88,6 +89,10 @@ impl LocalStore {
 
     pub(crate) async fn head(&self, key: &ObjectKey) -> Result<Option<Meta>, ObjectError> {
         self.run(key, Inner::head).await
+    }
+
+    pub(crate) async fn standing(&self, key: &ObjectKey) -> Result<Option<Standing>, ObjectError> {
+        self.run(key, Inner::standing).await
     }
 
     pub(crate) async fn delete(&self, key: &ObjectKey) -> Result<(), ObjectError> {

@@ -41,6 +41,14 @@ pub struct Meta {
     pub lock_until: Option<Timestamp>,
 }
 
+/// What an object is when it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) sha256: Digest,
+    pub(crate) length: u64,
+    pub(crate) lock_until: Option<Timestamp>,
+}
+
 /// Whether locks hold against whoever has the store's own credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WormStatus {
@@ -79,8 +87,10 @@ impl ObjectStore {
         match self {
             Self::Local(store) => store.create(key, content, lock_until).await,
             Self::Faulty(faulty) => {
-                let call = faulty.faults.begin(CallKind::Write)?;
-                call.end(Box::pin(faulty.inner.create(key, content, lock_until)).await)
+                let call = faulty.faults.begin(CallKind::Write, key.as_str())?;
+                let (made, pretended) = (content.clone(), content);
+                let made = Box::pin(faulty.inner.create(key, made, lock_until));
+                Box::pin(call.write(made, faulty.pretend_to_create(key, pretended))).await
             }
         }
     }
@@ -113,7 +123,7 @@ impl ObjectStore {
     }
 
     /// The version of an object that is there already, from what is known of its content.
-    fn present_version(&self, sha256: Digest, length: u64) -> Version {
+    pub(crate) fn present_version(&self, sha256: Digest, length: u64) -> Version {
         match self {
             Self::Local(_) => Version { version_id: sha256.hex(), sha256, length },
             Self::Faulty(faulty) => faulty.inner.present_version(sha256, length),
@@ -126,8 +136,9 @@ impl ObjectStore {
         match self {
             Self::Local(store) => store.replace(key, bytes).await,
             Self::Faulty(faulty) => {
-                let call = faulty.faults.begin(CallKind::Write)?;
-                call.end(Box::pin(faulty.inner.replace(key, bytes)).await)
+                let call = faulty.faults.begin(CallKind::Write, key.as_str())?;
+                let pretended = faulty.pretended_version(Digest::of(&bytes), bytes.len() as u64);
+                call.write(Box::pin(faulty.inner.replace(key, bytes)), async { Ok(pretended) }).await
             }
         }
     }
@@ -137,7 +148,7 @@ impl ObjectStore {
         match self {
             Self::Local(store) => store.get(key).await,
             Self::Faulty(faulty) => {
-                let call = faulty.faults.begin(CallKind::Read)?;
+                let call = faulty.faults.begin(CallKind::Read, key.as_str())?;
                 call.end(Box::pin(faulty.inner.get(key)).await)
             }
         }
@@ -149,7 +160,7 @@ impl ObjectStore {
         match self {
             Self::Local(store) => store.get_range(key, offset, length).await,
             Self::Faulty(faulty) => {
-                let call = faulty.faults.begin(CallKind::Read)?;
+                let call = faulty.faults.begin(CallKind::Read, key.as_str())?;
                 call.end(Box::pin(faulty.inner.get_range(key, offset, length)).await)
             }
         }
@@ -160,7 +171,7 @@ impl ObjectStore {
         match self {
             Self::Local(store) => store.open_reader(key).await.map(ObjectReader::Local),
             Self::Faulty(faulty) => {
-                let call = faulty.faults.begin(CallKind::Read)?;
+                let call = faulty.faults.begin(CallKind::Read, key.as_str())?;
                 call.end(Box::pin(faulty.inner.open(key)).await)
             }
         }
@@ -171,8 +182,33 @@ impl ObjectStore {
         match self {
             Self::Local(store) => store.head(key).await,
             Self::Faulty(faulty) => {
-                let call = faulty.faults.begin(CallKind::Read)?;
+                let call = faulty.faults.begin(CallKind::Read, key.as_str())?;
                 call.end(Box::pin(faulty.inner.head(key)).await)
+            }
+        }
+    }
+
+    /// Proves by reading it that what a write acknowledged is there: these bytes, locked at least until `lock_until`.
+    /// [`ObjectError::NotAsWritten`] if it is not: the store lost it.
+    pub async fn read_back(
+        &self,
+        key: &ObjectKey,
+        written: &Version,
+        lock_until: Option<Timestamp>,
+    ) -> Result<(), ObjectError> {
+        let standing = self.standing(key).await?;
+        let same = standing.is_some_and(|found| {
+            (found.sha256, found.length) == (written.sha256, written.length) && found.lock_until >= lock_until
+        });
+        if same { Ok(()) } else { Err(ObjectError::NotAsWritten { key: key.clone() }) }
+    }
+
+    async fn standing(&self, key: &ObjectKey) -> Result<Option<Standing>, ObjectError> {
+        match self {
+            Self::Local(store) => store.standing(key).await,
+            Self::Faulty(faulty) => {
+                let call = faulty.faults.begin(CallKind::Read, key.as_str())?;
+                call.end(Box::pin(faulty.inner.standing(key)).await)
             }
         }
     }
@@ -193,7 +229,7 @@ impl ObjectStore {
         match self {
             Self::Local(store) => store.list_page(prefix, after, limit).await,
             Self::Faulty(faulty) => {
-                let call = faulty.faults.begin(CallKind::Read)?;
+                let call = faulty.faults.begin(CallKind::Read, prefix)?;
                 call.end(Box::pin(faulty.inner.list_page(prefix, after, limit)).await)
             }
         }
@@ -204,8 +240,8 @@ impl ObjectStore {
         match self {
             Self::Local(store) => store.delete(key).await,
             Self::Faulty(faulty) => {
-                let call = faulty.faults.begin(CallKind::Write)?;
-                call.end(Box::pin(faulty.inner.delete(key)).await)
+                let call = faulty.faults.begin(CallKind::Write, key.as_str())?;
+                call.write(Box::pin(faulty.inner.delete(key)), async { Ok(()) }).await
             }
         }
     }
@@ -215,8 +251,8 @@ impl ObjectStore {
         match self {
             Self::Local(store) => store.extend_lock(key, until).await,
             Self::Faulty(faulty) => {
-                let call = faulty.faults.begin(CallKind::Write)?;
-                call.end(Box::pin(faulty.inner.extend_lock(key, until)).await)
+                let call = faulty.faults.begin(CallKind::Write, key.as_str())?;
+                call.write(Box::pin(faulty.inner.extend_lock(key, until)), async { Ok(()) }).await
             }
         }
     }

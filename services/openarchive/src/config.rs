@@ -14,6 +14,7 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use openarchive_domain::{RetentionClass, Tenant};
@@ -41,6 +42,8 @@ pub(crate) struct RoleConfig {
     /// Where each role stands that this one calls.
     pub(crate) calls: Vec<(Role, Vec<Target>)>,
     pub(crate) trust: Option<TrustSection>,
+    /// Used by worker.
+    pub(crate) fixity: FixitySection,
 }
 
 #[derive(Debug, Clone)]
@@ -65,6 +68,13 @@ pub(crate) struct TrustSection {
     pub(crate) keys: PathBuf,
     /// The intermediate that signs agents' certificates; `None`: agents are enrolled elsewhere.
     pub(crate) agents_ca: Option<(PathBuf, PathBuf)>,
+}
+
+/// How often, and how fast, every pack is read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FixitySection {
+    pub(crate) interval: Duration,
+    pub(crate) bytes_per_second: u64,
 }
 
 /// A database URL. Its Debug form hides the password.

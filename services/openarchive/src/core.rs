@@ -13,7 +13,7 @@ use openarchive_rpc::{Role, RpcChannel, in_process_as};
 use openarchive_schema::DatabaseRole;
 use openarchive_storage::{LINGER_DEFAULT, Storage, StorageConfig, StorageParts};
 use openarchive_trust::{AgentsCa, CheckpointIntervals, Keys, Trust, TrustConfig};
-use openarchive_worker::{Worker, WorkerConfig};
+use openarchive_worker::{Fixity, Worker, WorkerConfig};
 use sqlx::PgPool;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tracing::{info, warn};
@@ -23,11 +23,9 @@ use crate::{
     authority::Authority,
     database::Database,
     layout::{DataDir, Secrecy, write_file},
-    listeners,
+    listeners, probes,
 };
 
-/// Checkpoints of one log on one machine: often, because agents and people wait for proofs.
-const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(500);
 /// Wait after a job's first failure; the eighth comes half a minute later. On one machine what is down is down for all.
 const JOB_RETRY_AFTER: Duration = Duration::from_millis(250);
 
@@ -46,9 +44,11 @@ impl EvidenceCore {
         data: &DataDir,
         archive: &ArchiveFile,
         database: &Database,
+        checkpoints: CheckpointIntervals,
     ) -> anyhow::Result<Self> {
         let objects = open_objects(data)?;
-        let trust = start_trust(data, archive, &database.pool(DatabaseRole::Trust), &objects).await?;
+        let pool = database.pool(DatabaseRole::Trust);
+        let trust = start_trust(data, archive, &pool, &objects, checkpoints).await?;
         let parts = StorageParts {
             pool: database.pool(DatabaseRole::Storage),
             objects: objects.clone(),
@@ -85,11 +85,12 @@ async fn start_trust(
     archive: &ArchiveFile,
     pool: &PgPool,
     objects: &ObjectStore,
+    checkpoints: CheckpointIntervals,
 ) -> anyhow::Result<Trust> {
     let keys =
         Keys::open_or_create(&data.keys()?, pool, objects).await.context("the archive's keys do not open")?;
     let mut config = TrustConfig::new(pool.clone(), objects.clone(), keys, &archive.domain, &archive.name);
-    config.intervals = CheckpointIntervals::every(CHECKPOINT_INTERVAL);
+    config.intervals = checkpoints;
     config.agents_ca = agents_ca(data)?;
     let trust = Trust::start(config).await.context("trust does not start")?;
     if !data.trust_policy().is_file() {
@@ -131,12 +132,15 @@ pub(crate) struct Core {
     stop_front: watch::Sender<bool>,
     agents: JoinHandle<Result<(), tonic::transport::Error>>,
     people: JoinHandle<anyhow::Result<()>>,
+    probes: Option<JoinHandle<()>>,
 }
 
 /// Sockets that the core serves on, bound before anything else starts, so that a taken port is told at once.
 pub(crate) struct FrontListeners {
     pub(crate) ingest: TcpListener,
     pub(crate) gateway: TcpListener,
+    /// Probes and metrics.
+    pub(crate) admin: Option<TcpListener>,
 }
 
 impl Core {
@@ -145,9 +149,10 @@ impl Core {
         archive: &ArchiveFile,
         authority: &Authority,
         front: FrontListeners,
+        checkpoints: CheckpointIntervals,
     ) -> anyhow::Result<Self> {
         let database = Database::start(data).await?;
-        let evidence = EvidenceCore::start(data, archive, &database).await?;
+        let evidence = EvidenceCore::start(data, archive, &database, checkpoints).await?;
         let ingest = start_ingest(archive, &evidence, &database);
         let index_engine = open_index(&data.index()).await?;
         let index = IndexServer::new(index_engine).into_service();
@@ -158,9 +163,14 @@ impl Core {
             storage: in_process_as(Role::Worker, evidence.storage.server()),
             tenants: archive.tenants.iter().map(ToString::to_string).collect(),
             retry_after: JOB_RETRY_AFTER,
+            fixity: Some(Fixity::usual(Arc::new(SystemClock))),
         });
 
         let (stop_front, stopped) = watch::channel(false);
+        let probes = front.admin.map(|listener| {
+            let pool = database.pool(DatabaseRole::Ingest);
+            probes::serve(listener, Some(pool), stopped.clone())
+        });
         let agents = listeners::serve_agents(
             front.ingest,
             authority,
@@ -186,7 +196,7 @@ impl Core {
             openarchive_gateway::serve(front.gateway, Some(GatewayTls::Fixed(tls)), router, stop).await?;
             Ok(())
         });
-        Ok(Self { database, evidence, ingest, worker, stop_front, agents, people })
+        Ok(Self { database, evidence, ingest, worker, stop_front, agents, people, probes })
     }
 
     /// Lets calls in hand end, then stops each role after those that call it.
@@ -201,6 +211,9 @@ impl Core {
         self.worker.shutdown().await;
         self.ingest.shutdown().await;
         self.evidence.shutdown().await;
+        if let Some(probes) = self.probes {
+            probes.abort();
+        }
         self.database.stop().await;
         info!("the archive has stopped");
     }

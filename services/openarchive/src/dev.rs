@@ -1,11 +1,15 @@
 //! `openarchive all` and `openarchive dev`.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use openarchive_domain::SystemClock;
 use openarchive_edge::{agent::Agent, config::Config};
-use tokio::signal::unix::{SignalKind, signal};
+use openarchive_trust::CheckpointIntervals;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
 
 use crate::{
     CoreArguments, agent_add,
@@ -30,9 +34,14 @@ pub(crate) async fn run(arguments: &CoreArguments, smtp: Option<SocketAddr>) -> 
     let front = FrontListeners {
         ingest: bind(arguments.ingest, "ingest").await?,
         gateway: bind(arguments.gateway, "gateway").await?,
+        admin: match arguments.admin {
+            Some(admin) => Some(bind(admin, "admin").await?),
+            None => None,
+        },
     };
     let (ingest_at, gateway_at) = (front.ingest.local_addr()?, front.gateway.local_addr()?);
-    let core = Core::start(&data, &archive, &authority, front).await?;
+    let admin_at = front.admin.as_ref().map(TcpListener::local_addr).transpose()?;
+    let core = Core::start(&data, &archive, &authority, front, checkpoints(arguments, smtp)).await?;
     let agent = match smtp {
         Some(smtp) => Some(start_agent(&data, &archive, &authority, ingest_at, smtp).await?),
         None => None,
@@ -42,6 +51,7 @@ pub(crate) async fn run(arguments: &CoreArguments, smtp: Option<SocketAddr>) -> 
         gateway: format!("https://localhost:{}", gateway_at.port()),
         ingest: format!("https://localhost:{}", ingest_at.port()),
         smtp: agent.as_ref().and_then(|agent| agent.listening().first().map(|listening| listening.address)),
+        admin: admin_at,
         pid: std::process::id(),
     };
     running.write(&data)?;
@@ -54,6 +64,9 @@ pub(crate) async fn run(arguments: &CoreArguments, smtp: Option<SocketAddr>) -> 
     println!("ingest    {}", running.ingest);
     if let Some(smtp) = running.smtp {
         println!("smtp      {smtp}  STARTTLS");
+    }
+    if let Some(admin) = running.admin {
+        println!("admin     http://{admin}/metrics");
     }
     println!("ready: stop with Ctrl-C");
 
@@ -68,6 +81,15 @@ pub(crate) async fn run(arguments: &CoreArguments, smtp: Option<SocketAddr>) -> 
     core.shutdown().await;
     println!("stopped");
     Ok(())
+}
+
+/// What the caller wrote, else what `dev` (it has an agent) or production uses.
+fn checkpoints(arguments: &CoreArguments, smtp: Option<SocketAddr>) -> CheckpointIntervals {
+    match (arguments.checkpoint_seconds, smtp) {
+        (Some(seconds), _) => CheckpointIntervals::every(Duration::from_secs(seconds)),
+        (None, Some(_)) => CheckpointIntervals::DEV,
+        (None, None) => CheckpointIntervals::PRODUCTION,
+    }
 }
 
 /// Starts an agent over the same wire as any other: mTLS to ingest, its own certificate, its own buffer.

@@ -75,7 +75,12 @@ pub(crate) async fn run(role: Role, config: &Path, json: bool) -> anyhow::Result
 }
 
 /// Every finding about one role, in the order in which a start would meet them.
-async fn examine(role: Role, path: &Path, environment: &Environment, clock: &dyn Clock) -> Vec<Finding> {
+pub(crate) async fn examine(
+    role: Role,
+    path: &Path,
+    environment: &Environment,
+    clock: &dyn Clock,
+) -> Vec<Finding> {
     let config = match RoleConfig::load(role, path, environment) {
         Ok(config) => config,
         Err(error) => return vec![Finding::bad("config", error.to_string(), "")],

@@ -15,6 +15,9 @@ pub(crate) struct Endpoints {
     /// SMTP of the agent beside the core, if it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) smtp: Option<SocketAddr>,
+    /// Probes and metrics, plain HTTP, if they are answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) admin: Option<SocketAddr>,
     pub(crate) pid: u32,
 }
 

@@ -4,7 +4,7 @@ use std::{path::Path, process::ExitCode};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use openarchive_schema::DatabaseRole;
-use openarchive_trust::Keys;
+use openarchive_trust::{CheckpointIntervals, Keys};
 
 use crate::{
     archive_file::ArchiveFile,
@@ -38,7 +38,7 @@ async fn check(
     database: &Database,
     quiet: bool,
 ) -> anyhow::Result<Vec<Finding>> {
-    let evidence = EvidenceCore::start(data, archive, database).await?;
+    let evidence = EvidenceCore::start(data, archive, database, CheckpointIntervals::DEV).await?;
     // Starting ingest sends what an interrupted commit left in its outbox: that is recovery, not damage.
     let ingest = start_ingest(archive, &evidence, database);
     let mut findings = Vec::new();

@@ -14,8 +14,10 @@ mod fsck;
 mod layout;
 mod listeners;
 mod migrate;
+mod probes;
 mod rebuild;
 mod roles;
+mod support_bundle;
 mod token;
 mod trust_policy;
 
@@ -25,6 +27,7 @@ use clap::{Args, Parser, Subcommand};
 use openarchive_domain::{AgentRef, Tenant};
 use openarchive_telemetry::TelemetryConfig;
 use openarchive_topology::Role;
+use support_bundle::About;
 
 /// An archive for e-mail that anyone can check with other people's tools.
 ///
@@ -106,6 +109,31 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Packs versions, settings, findings and figures for somebody who helps: no mail, no key, no password, no token.
+    SupportBundle {
+        #[command(flatten)]
+        about: BundleAbout,
+        /// A log file; only the program's own lines at its end are taken. May be given several times.
+        #[arg(long = "log", value_name = "FILE")]
+        logs: Vec<PathBuf>,
+        /// The .tar.gz to make.
+        #[arg(long, short, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+/// A data folder, or one role and its configuration.
+#[derive(Args)]
+struct BundleAbout {
+    /// The data folder of `openarchive dev` or `all`, running or not.
+    #[arg(long, conflicts_with_all = ["role", "config"], required_unless_present = "role")]
+    data: Option<PathBuf>,
+    /// ingest, storage, index, trust, gateway or worker.
+    #[arg(long, value_parser = parse_role, requires = "config")]
+    role: Option<Role>,
+    /// The role's configuration file.
+    #[arg(long, value_name = "FILE", requires = "role")]
+    config: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -173,13 +201,23 @@ struct CoreArguments {
     /// Where people and programs connect (REST over TLS).
     #[arg(long, default_value = "127.0.0.1:8443")]
     gateway: SocketAddr,
+    /// Where probes and metrics are answered over plain HTTP (/livez, /readyz, /metrics); nowhere if it is not given.
+    #[arg(long, value_name = "ADDRESS")]
+    admin: Option<SocketAddr>,
     /// Domain of the archive, in log origins and certificates. Set at first start, never changed.
     #[arg(long)]
     domain: Option<String>,
     /// Tenants. Set at first start.
     #[arg(long = "tenant")]
     tenants: Vec<Tenant>,
+    /// Least seconds between two checkpoints of a log, 1 to 30; agents and proofs wait for the next one.
+    /// Default: `dev` 1; `all` 5, and 30 for what is not mail.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=CHECKPOINT_SECONDS_MAX))]
+    checkpoint_seconds: Option<u64>,
 }
+
+/// Seconds between two checkpoints, at most: an audit log that has none for a minute stops reads.
+const CHECKPOINT_SECONDS_MAX: u64 = 30;
 
 impl Command {
     /// As logs and traces name the process.
@@ -244,6 +282,14 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Rebuild { data } => rebuild::run(&data).await?,
         Command::Fsck { data, json } => return fsck::run(&data, json).await,
+        Command::SupportBundle { about: BundleAbout { data, role, config }, logs, out } => {
+            let about = match (data, role, config) {
+                (Some(data), _, _) => About::Data(data),
+                (None, Some(role), Some(config)) => About::Role(role, config),
+                _ => anyhow::bail!("give --data, or --role and --config"),
+            };
+            support_bundle::run(&about, &logs, &out).await?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

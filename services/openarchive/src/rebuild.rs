@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use openarchive_domain::SystemClock;
 use openarchive_schema::{TenantScope, begin};
-use openarchive_trust::Keys;
+use openarchive_trust::{CheckpointIntervals, Keys};
 
 use crate::{
     archive_file::ArchiveFile,
@@ -56,7 +56,7 @@ async fn fill(data: &DataDir, archive: &ArchiveFile, database: &Database) -> any
     );
     let mut damage: Vec<String> = ledger.damage.iter().map(ToString::to_string).collect();
 
-    let evidence = EvidenceCore::start(data, archive, database).await?;
+    let evidence = EvidenceCore::start(data, archive, database, CheckpointIntervals::DEV).await?;
     let bar = spinner("packs")?;
     let stored = openarchive_storage::rebuild(&evidence.parts, |done| bar.set_position(done.packs))
         .await
@@ -72,6 +72,7 @@ async fn fill(data: &DataDir, archive: &ArchiveFile, database: &Database) -> any
         evidence.storage_channel.clone(),
         evidence.trust_channel.clone(),
         &archive.tenants,
+        &openarchive_domain::SystemClock,
         &|done| bar.set_position(done.done),
     )
     .await

@@ -13,6 +13,7 @@ use crate::{
     ledger_check::LedgerChecker,
     object_names::{KEYS, PACKS, PackName, pack_of_key_file},
     pack_check::{PackChecker, PackReport},
+    shred_deletion::was_deleted,
 };
 
 /// Packs that are read at once; each holds a few MiB.
@@ -50,9 +51,39 @@ pub async fn fsck(
     let mut tenants: BTreeSet<String> = pack_tenants(&parts.pool).await?.into_iter().collect();
     check_objects(parts, &mut tenants, &mut findings).await?;
     for tenant in tenants {
-        findings.extend(ledger.check_log(&tenant).await?);
+        let missing = ledger.check_log(&tenant).await?;
+        let missing = explain_deleted(parts, ledger, &tenant, missing, &mut findings).await?;
+        findings.extend(missing);
     }
     Ok(findings)
+}
+
+/// What the ledger knows and the catalogue does not, without packs that were deleted before the database was lost: of
+/// those only the key file is left, and there is nothing to say of it.
+async fn explain_deleted(
+    parts: &StorageParts,
+    ledger: &LedgerChecker,
+    tenant: &str,
+    mut missing: Vec<Finding>,
+    known: &mut Vec<Finding>,
+) -> Result<Vec<Finding>, StorageError> {
+    let packs = missing.iter().filter_map(|finding| match (&finding.subject, &finding.problem) {
+        (Subject::Pack(pack), Problem::PackRowMissing { .. }) => Some(*pack),
+        _ => None,
+    });
+    let packs: Vec<Uuid> = packs.collect();
+    if packs.is_empty() {
+        return Ok(missing);
+    }
+    let ordered = ledger.ordered_shreds(tenant).await?;
+    for pack in packs {
+        if was_deleted(&parts.key_objects, tenant, pack, &ordered).await? {
+            let is_of_it = |finding: &Finding| finding.subject == Subject::Pack(pack);
+            missing.retain(|finding| !is_of_it(finding));
+            known.retain(|finding| !is_of_it(finding));
+        }
+    }
+    Ok(missing)
 }
 
 async fn check_pack(

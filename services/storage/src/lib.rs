@@ -4,7 +4,7 @@
 //!   durability order) -> `outbox` (pack leaves to the ledger).
 //! - Reading: `get_blob`.
 //! - Keeping longer: `lock_extension`.
-//! - Destroying keys: `shred`.
+//! - Destroying keys: `shred`; pack objects in which nothing is left: `shred_deletion`.
 //! - Checking: `pack_check` with `pack_scan`, `ledger_check`, [`fsck`]; [`rebuild`] makes the catalogue anew.
 //!
 //! Architecture invariants: plaintext is never written to a disk. A blob is catalogued only if its raw bytes had their
@@ -36,6 +36,7 @@ mod requests;
 mod sealing;
 mod service;
 mod shred;
+mod shred_deletion;
 mod spool;
 mod storage;
 
@@ -50,7 +51,7 @@ pub use refusals::{
     BLOB_ABSENT, BLOB_DAMAGED, BLOB_SHREDDED, DIGEST_MISMATCH, INVALID_REQUEST, LENGTH_MISMATCH,
     STORAGE_UNAVAILABLE,
 };
-pub use requests::{BLOB_BYTES_MAX, STAT_BLOBS_MAX};
+pub use requests::{BLOB_BYTES_MAX, LIST_PACKS_MAX, STAT_BLOBS_MAX};
 pub use service::StorageServer;
 pub use shred::{SHRED_LOCKED, SHRED_NOT_ORDERED};
 pub use storage::{LINGER_DEFAULT, Storage, StorageConfig, StorageParts};

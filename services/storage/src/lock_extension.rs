@@ -53,10 +53,16 @@ impl LockExtender {
     }
 }
 
-/// A lock that ends later already stays.
+/// A lock that ends later already stays. What the store says of it is looked at, not believed.
 async fn extend_one(objects: &ObjectStore, key: &ObjectKey, keep: KeepUntil) -> Result<(), StorageError> {
     match objects.extend_lock(key, keep.until).await {
-        Ok(()) | Err(ObjectError::LockShortened { .. }) => Ok(()),
-        Err(error) => Err(error.into()),
+        Ok(()) | Err(ObjectError::LockShortened { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let found = objects.head(key).await?.and_then(|meta| meta.lock_until);
+    if found >= Some(keep.until) {
+        Ok(())
+    } else {
+        Err(ObjectError::NotAsWritten { key: key.clone() }.into())
     }
 }

@@ -50,7 +50,7 @@ impl PackName {
     }
 
     pub(crate) fn key_file(&self) -> ObjectKey {
-        object_key(format!("{KEYS}{}/{}", self.group.scope, self.id))
+        key_file_of(&self.group.scope, self.id)
     }
 
     /// When the pack was made: the time in its UUIDv7. `None` for an id of another version.
@@ -66,6 +66,11 @@ impl PackName {
         let Group { scope, class } = &self.group;
         format!("{PACKS}{scope}/{class}/{:04}/{:02}/{}.enc", self.year, self.month, self.id)
     }
+}
+
+/// The key file of a pack of which nothing else is known.
+pub(crate) fn key_file_of(scope: &BlobScope, pack: Uuid) -> ObjectKey {
+    object_key(format!("{KEYS}{scope}/{pack}"))
 }
 
 /// The pack that a key file belongs to; `None` if the key is not a key file's.

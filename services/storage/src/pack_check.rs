@@ -18,6 +18,7 @@ use crate::{
     key_custody::KeyCustody,
     ledger_check::LedgerChecker,
     pack_scan::{Body, read_footer, scan},
+    shred_deletion::nothing_left,
 };
 
 /// What checks need.
@@ -74,7 +75,13 @@ impl PackCheck<'_> {
         self.shredded = self.shredded_rows(&rows).await?;
         let key_file = self.key_file().await?;
         let Some(meta) = self.checker.objects.head(&self.row.object_key).await? else {
-            self.found(Problem::ObjectMissing);
+            let ordered =
+                |number: u32| i32::try_from(number).is_ok_and(|number| self.shredded.contains(&number));
+            let has_keys = rows.iter().any(|row| row.wrapped.is_some());
+            // Deleted, or about to be called so: nobody could read anything in it.
+            if has_keys || !key_file.is_some_and(|file| nothing_left(&file, ordered)) {
+                self.found(Problem::ObjectMissing);
+            }
             return Ok(());
         };
         if meta.length != self.row.length {

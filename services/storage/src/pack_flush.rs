@@ -1,5 +1,5 @@
 //! Storing one pack. The order is the durability protocol (evidence.md section 3): keys wrapped, pack object, key
-//! file, one transaction; only then is anybody answered. After a failure at any step a pack object or key file may be
+//! file, both read back, one transaction; only then is anybody answered. After a failure at any step a pack object or key file may be
 //! left that no row knows: harmless, locked, found and reported by fsck. Its blobs are stored again by whoever asks
 //! again, in a pack with another id.
 
@@ -63,13 +63,19 @@ impl PackFlush {
 
         let (content, _removed_when_dropped) = pack.content.into_content();
         let bytes = pack.blobs.iter().map(|blob| blob.length).sum();
-        let version = self.objects.create(&name.key(), content, Some(lock)).await?;
+        let (pack_key, file_key) = (name.key(), name.key_file());
+        let version = self.objects.create(&pack_key, content, Some(lock)).await?;
         openarchive_telemetry::metrics::STORAGE_PACK_BYTES.add([], bytes);
         drop(memory);
 
         let key_file = KeyFile { kek_version, entries: wrapped.iter().copied().map(Some).collect() };
         let key_lock = key_file_is_locked(name.group.class).then_some(lock);
-        self.key_objects.create(&name.key_file(), key_file.encode()?, key_lock).await?;
+        let key_version = self.key_objects.create(&file_key, key_file.encode()?, key_lock).await?;
+        // ingest reads a mail's parts back again, but nobody its observation or its keys, which come from the rows.
+        tokio::try_join!(
+            self.objects.read_back(&pack_key, &version, Some(lock)),
+            self.key_objects.read_back(&file_key, &key_version, key_lock),
+        )?;
 
         let new_pack = NewPack {
             name,

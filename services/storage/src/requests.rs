@@ -14,6 +14,9 @@ use crate::{
 /// Raw bytes of one blob, at most: a whole message (150 MiB) and to spare.
 pub const BLOB_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
+/// Packs that ListPacks answers with, at most.
+pub const LIST_PACKS_MAX: u32 = 1_000;
+
 /// Blobs that StatBlobs or ExtendLock answers for in one call, at most.
 pub const STAT_BLOBS_MAX: usize = 10_000;
 

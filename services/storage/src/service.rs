@@ -7,9 +7,10 @@ use openarchive_envelope::BlobScope;
 use openarchive_objects::WormStatus;
 use openarchive_proto::storage::v1::{
     BlobPlace, BlobStat, ExtendLockRequest, ExtendLockResponse, GetBlobRequest, GetWormStatusRequest,
-    GetWormStatusResponse, LocateBlobsRequest, LocateBlobsResponse, PutBlobsRequest, PutBlobsResponse,
-    ShredRequest, ShredResponse, StatBlobsRequest, StatBlobsResponse, VerifyPackRequest, VerifyPackResponse,
-    put_blobs_request::Item, storage_service_server::StorageService,
+    GetWormStatusResponse, ListPacksRequest, ListPacksResponse, LocateBlobsRequest, LocateBlobsResponse,
+    PackSummary, PutBlobsRequest, PutBlobsResponse, ShredRequest, ShredResponse, StatBlobsRequest,
+    StatBlobsResponse, VerifyPackRequest, VerifyPackResponse, put_blobs_request::Item,
+    storage_service_server::StorageService,
 };
 use openarchive_rpc::{PeerIdentity, refusal};
 use sqlx::PgPool;
@@ -20,7 +21,7 @@ use uuid::Uuid;
 use crate::{
     StorageError,
     callers::may_use,
-    catalogue::{locate, pack_row, stat_blobs},
+    catalogue::{locate, pack_row, pack_rows_after, stat_blobs},
     get_blob::{BlobReader, BlobStream},
     ledger_check::LedgerChecker,
     lock_extension::LockExtender,
@@ -28,7 +29,7 @@ use crate::{
     pack_check::PackChecker,
     put_blobs::PutCall,
     refusals::invalid,
-    requests::{blob_id, blob_ids, class, class_or_any, classed_blobs, keep_until, scope},
+    requests::{LIST_PACKS_MAX, blob_id, blob_ids, class, class_or_any, classed_blobs, keep_until, scope},
     shred::Shredder,
     spool::Spool,
 };
@@ -128,6 +129,27 @@ impl StorageService for StorageServer {
         let ShredRequest { tenant, leaf_index } = request.into_inner();
         let keys = self.shredder.shred(&scope(&tenant)?, leaf_index).await?;
         Ok(Response::new(ShredResponse { keys }))
+    }
+
+    async fn list_packs(
+        &self,
+        request: Request<ListPacksRequest>,
+    ) -> Result<Response<ListPacksResponse>, Status> {
+        let ListPacksRequest { after_pack_id, limit } = request.into_inner();
+        let after = Some(after_pack_id).filter(|id| !id.is_empty());
+        let after =
+            after.map(|id| id.parse()).transpose().map_err(|_| invalid("the pack id is not a UUID"))?;
+        let limit = if limit == 0 { LIST_PACKS_MAX } else { limit };
+        if limit > LIST_PACKS_MAX {
+            return Err(invalid(format!("at most {LIST_PACKS_MAX} packs are listed at once")));
+        }
+        let rows = pack_rows_after(&self.pool, after, limit.into()).await?;
+        let packs = rows.into_iter().map(|row| PackSummary {
+            pack_id: row.pack_id.to_string(),
+            tenant: row.group.scope.to_string(),
+            length: row.length,
+        });
+        Ok(Response::new(ListPacksResponse { packs: packs.collect() }))
     }
 
     async fn verify_pack(

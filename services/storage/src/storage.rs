@@ -115,6 +115,7 @@ impl Storage {
             ledger: parts.ledger(),
             shredder: Shredder {
                 pool: parts.pool.clone(),
+                objects: parts.objects.clone(),
                 key_objects: parts.key_objects.clone(),
                 keys,
                 ledger: parts.ledger(),

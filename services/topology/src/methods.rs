@@ -51,7 +51,7 @@ pub const METHODS: &[Method] = table! {
     }
     Ingest "ingest.v1.CatalogueService" {
         "GetMessage"   [GATEWAY, WORKER]    "a mail is shown, indexed"
-        "GetMessages"  [GATEWAY]            "a page of hits is shown"
+        "GetMessages"  [GATEWAY, WORKER]    "a page of hits is shown; what was indexed is still there"
         "OpenMessage"  [GATEWAY, WORKER]    "a mail is read, indexed"
         "ListMessages" [WORKER]             "the index is filled again"
         "GetProof"     [GATEWAY]            "proof of a mail"
@@ -60,13 +60,15 @@ pub const METHODS: &[Method] = table! {
         "SetHold"      [GATEWAY]            "mail is kept"
         "ReleaseHold"  [GATEWAY]            "mail is kept no longer"
         "ListHolds"    [GATEWAY]            "what is kept, and why"
-        "ShredMessages" [GATEWAY]           "erasure; a plan of expiry is carried out"
+        "ShredMessages" [GATEWAY]           "erasure"
         "GetShred"     [GATEWAY, WORKER]    "an order is carried out; how far it is"
         "FinishShred"  [WORKER]             "the keys are gone"
         "GetShredCertificate" [GATEWAY]     "proof that mail was shredded"
         "PlanExpiry"   [GATEWAY]            "mail whose time is over"
+        "RunExpiry"    [GATEWAY]            "a plan of expiry is carried out"
         "LiftSuspension" [GATEWAY]          "shredding goes on after a rebuild"
         "ListQuarantine" [GATEWAY]          "mail that did not fit its peer's mode"
+        "ReleaseQuarantine" [GATEWAY]       "somebody looked at it"
         "CreateEnrolment" [GATEWAY, OPERATOR]  "an agent may enrol"
         "RevokeAgent"     [GATEWAY, OPERATOR]  "an agent is shut out"
     }
@@ -77,6 +79,7 @@ pub const METHODS: &[Method] = table! {
         "ExtendLock"    [INGEST]            "what is kept longer"
         "LocateBlobs"   [INGEST]            "keys that a shred will name"
         "Shred"         [WORKER]            "destroys the keys that a leaf names"
+        "ListPacks"     [WORKER]            "fixity: what there is to verify"
         "VerifyPack"    [WORKER]            "fixity"
         "GetWormStatus" [GATEWAY]           "status"
     }

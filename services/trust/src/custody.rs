@@ -3,10 +3,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock},
 };
 
-use openarchive_domain::random;
+use openarchive_domain::{Clock, random};
 use openarchive_envelope::{Kek, WRAPPED_KEY_BYTES, WrappedKey, WrappingKey};
 use openarchive_ledger::origin::TenantOrArchive;
 use openarchive_objects::{ObjectError, ObjectKey, ObjectStore};
@@ -14,7 +14,7 @@ use openarchive_schema::{TenantScope, begin};
 use sqlx::PgPool;
 use tokio::sync::Mutex;
 
-use crate::log_rows::rows_of;
+use crate::{locks::locked_from_now, log_rows::rows_of};
 
 /// The KEK version of this release: rotation comes later.
 pub const KEK_VERSION: u32 = 1;
@@ -46,6 +46,7 @@ pub enum CustodyError {
 /// Wrapping keys in memory.
 pub(crate) struct Custody {
     kek: Kek,
+    clock: Arc<dyn Clock>,
     keys: RwLock<BTreeMap<KeyId, WrappingKey>>,
     /// One caller at a time makes or fetches a key; all others find it in memory.
     making: Mutex<()>,
@@ -53,7 +54,12 @@ pub(crate) struct Custody {
 
 impl Custody {
     /// Takes up every wrapping key that the archive has. Refuses the whole archive if the KEK does not open one.
-    pub(crate) async fn load(kek: Kek, pool: &PgPool, objects: &ObjectStore) -> Result<Self, CustodyError> {
+    pub(crate) async fn load(
+        kek: Kek,
+        pool: &PgPool,
+        objects: &ObjectStore,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, CustodyError> {
         let rows = read_rows(pool).await?;
         let stored = read_objects(objects).await?;
         let mut keys = BTreeMap::new();
@@ -69,11 +75,11 @@ impl Custody {
         }
         for (id, protected) in rows.iter().filter(|(id, _)| !stored.contains_key(*id)) {
             tracing::warn!(tenant = %id.0, "writes the object of a wrapping key anew: it was missing");
-            if create_object(objects, id, protected).await? != *protected {
+            if create_object(objects, &*clock, id, protected).await? != *protected {
                 return Err(differs(id));
             }
         }
-        Ok(Self { kek, keys: RwLock::new(keys), making: Mutex::default() })
+        Ok(Self { kek, clock, keys: RwLock::new(keys), making: Mutex::default() })
     }
 
     /// The key that new DEKs of a tenant are wrapped under, with its KEK version. Made at the first call; it stands
@@ -94,7 +100,7 @@ impl Custody {
         }
         let protected = self.kek.protect(&WrappingKey::new(random::bytes()));
         // Whoever was first, another process or a call whose answer was lost: what stands is the key.
-        let protected = create_object(objects, &id, &protected).await?;
+        let protected = create_object(objects, &*self.clock, &id, &protected).await?;
         let key = open(&self.kek, &id, &protected)?;
         insert_row(pool, &id, &protected).await?;
         self.keys.write().unwrap_or_else(PoisonError::into_inner).insert(id, key.clone());
@@ -169,15 +175,17 @@ fn parse_key(key: &ObjectKey) -> Option<KeyId> {
 /// Creates the object and answers what stands there now: these bytes, or those of whoever came first.
 async fn create_object(
     objects: &ObjectStore,
+    clock: &dyn Clock,
     id: &KeyId,
     protected: &WrappedKey,
 ) -> Result<WrappedKey, CustodyError> {
-    let key = object_key(id);
-    match objects.create(&key, protected.to_vec(), None).await {
-        Ok(_) | Err(ObjectError::Exists { .. }) => {}
+    let (key, lock) = (object_key(id), locked_from_now(clock)?);
+    match objects.create(&key, protected.to_vec(), Some(lock)).await {
+        Ok(version) => objects.read_back(&key, &version, Some(lock)).await?,
+        Err(ObjectError::Exists { .. }) => {}
         Err(error) => return Err(error.into()),
     }
-    // Read back in either case: a key is used only if it can be had again.
+    // Read in either case: a key is used only if it can be had again.
     let standing = objects.get(&key).await?;
     WrappedKey::try_from(standing.as_slice()).map_err(|_| CustodyError::Malformed { key: key.to_string() })
 }

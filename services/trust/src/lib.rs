@@ -20,6 +20,7 @@ mod heads;
 mod health;
 mod keys;
 pub mod leaf_key;
+mod locks;
 mod log_objects;
 mod log_rows;
 mod log_state;

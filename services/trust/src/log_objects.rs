@@ -3,6 +3,7 @@
 
 use std::fmt::Display;
 
+use openarchive_domain::Timestamp;
 use openarchive_ledger::{
     Hash,
     origin::LogId,
@@ -46,24 +47,27 @@ impl LogObjects {
             .expect("logs are labels, and tile paths digits: segments of an object key")
     }
 
-    /// Writes a tile or bundle. A full one is created once and for ever, and is the same for whoever repeats the
-    /// write; a partial one may be written anew.
+    /// Writes a tile or bundle. A full one is created once, locked until then, and is the same for whoever repeats the
+    /// write; a partial one has no lock and may be written anew. The caller reads back what it wrote.
     pub(crate) async fn write(
         &self,
         path: &impl Display,
-        full: bool,
+        full_until: Option<Timestamp>,
         bytes: Vec<u8>,
     ) -> Result<(), ObjectError> {
         let key = self.key(path);
-        if full {
-            self.store.create_or_match(&key, bytes, None).await.map(drop)
+        if full_until.is_some() {
+            self.store.create_or_match(&key, bytes, full_until).await.map(drop)
         } else {
             self.store.replace(&key, bytes).await.map(drop)
         }
     }
 
+    /// It stands when this returns: it was read back.
     pub(crate) async fn write_checkpoint(&self, note: &str) -> Result<(), ObjectError> {
-        self.store.replace(&self.checkpoint_key(), note.as_bytes().to_vec()).await.map(drop)
+        let key = self.checkpoint_key();
+        let version = self.store.replace(&key, note.as_bytes().to_vec()).await?;
+        self.store.read_back(&key, &version, None).await
     }
 
     /// The checkpoint as it stands; `None` if there is none.

@@ -9,6 +9,7 @@ mod round;
 mod tiles;
 
 use refusal::SigningRefusal;
+pub(crate) use refusal::WAY_BACK;
 
 use std::{sync::Arc, time::Duration};
 

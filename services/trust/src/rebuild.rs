@@ -6,9 +6,12 @@
 mod replay;
 mod survey;
 
+use std::time::Duration;
+
 use openarchive_domain::Clock;
 use openarchive_objects::{ObjectError, ObjectStore};
 use sqlx::{Connection as _, PgConnection, PgPool};
+use tokio::time::{Instant, sleep};
 
 use crate::{
     custody::{self, CustodyError},
@@ -20,6 +23,11 @@ use crate::{
     sequencer::{GroupError, sequencer_lock_key},
 };
 use survey::Survey;
+
+/// How long the lock of a service, or of a rebuild, that was stopped or killed just now may still be held: PostgreSQL
+/// gives it back when it notices that the connection is gone.
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(3);
+const LOCK_TRIED_EVERY: Duration = Duration::from_millis(50);
 
 /// What a rebuild did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -154,7 +162,17 @@ pub async fn rebuild(
 /// The sequencer's own lock, held until the rebuild ends. Taken again for each log, which costs nothing.
 async fn take_lock(connection: &mut PgConnection, survey: &Survey) -> Result<(), RebuildError> {
     let key = sequencer_lock_key(survey.origin.domain(), survey.origin.archive());
-    let lock =
-        sqlx::query!(r#"select pg_try_advisory_lock($1) as "held!""#, key).fetch_one(connection).await?;
-    if lock.held { Ok(()) } else { Err(RebuildError::Running) }
+    let begun = Instant::now();
+    loop {
+        let lock = sqlx::query!(r#"select pg_try_advisory_lock($1) as "held!""#, key)
+            .fetch_one(&mut *connection)
+            .await?;
+        if lock.held {
+            return Ok(());
+        }
+        if begun.elapsed() > LOCK_WAIT_MAX {
+            return Err(RebuildError::Running);
+        }
+        sleep(LOCK_TRIED_EVERY).await;
+    }
 }

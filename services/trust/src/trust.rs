@@ -24,6 +24,7 @@ use crate::{
     custody::{Custody, CustodyError},
     health::TrustHealth,
     keys::Keys,
+    locks,
     log_rows::{self, RowDamage, RowsError},
     log_state::LogStates,
     publisher,
@@ -158,7 +159,8 @@ impl Trust {
         known_answer_test()?;
         check_name(&config.domain, &config.archive)?;
         check_logs(&config).await?;
-        let custody = Custody::load(config.keys.kek().clone(), &config.pool, &config.objects).await?;
+        let kek = config.keys.kek().clone();
+        let custody = Custody::load(kek, &config.pool, &config.objects, config.clock.clone()).await?;
         let (announce, announced) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             pool: config.pool,
@@ -180,10 +182,11 @@ impl Trust {
         show_waiting_leaves(&shared);
         let (sequencer, sequencing) = Sequencer::start(shared.clone());
         let publishing = tokio::spawn(publisher::run(shared.clone(), announced));
+        let locking = tokio::spawn(locks::keep_locked(shared.clone()));
         let mut state = shared.sequencing.subscribe();
         // A lock that another process holds for longer is no error: this one stands by.
         let _ = timeout(LEADING_WAIT, state.wait_for(|state| *state == Sequencing::Leading)).await;
-        Ok(Self { shared, sequencer, tasks: vec![sequencing, publishing] })
+        Ok(Self { shared, sequencer, tasks: vec![sequencing, publishing, locking] })
     }
 
     /// The gRPC service, with its size limits.
@@ -205,7 +208,7 @@ impl Trust {
             .expect("the names were checked at the start")
     }
 
-    /// Ends both tasks: the group and the checkpoints that have begun are finished, further appends are refused, and
+    /// Ends the tasks: the group and the checkpoints that have begun are finished, further appends are refused, and
     /// so is whoever waits for a proof.
     /// Leaves without a checkpoint stay in the database and are published after the next start.
     pub async fn shutdown(self) {

@@ -4,6 +4,7 @@ use openarchive_ledger::{
     commitment::Field,
     policy::{PolicyError, PolicyFailure},
     receipt::Failure,
+    shred_certificate::CertificateFailure,
 };
 
 use crate::report::Finding;
@@ -36,6 +37,43 @@ pub(crate) fn of_failure(failure: &Failure) -> Finding {
              line endings alone are enough for that; take the file as the archive gave it out."
                 .to_owned(),
         ),
+    };
+    Finding { code, sentence }
+}
+
+pub(crate) fn of_certificate(failure: &CertificateFailure) -> Finding {
+    let (code, sentence) = match failure {
+        CertificateFailure::Malformed(reason) => {
+            ("certificate_unreadable", format!("The certificate cannot be read: {reason}."))
+        }
+        CertificateFailure::Order(failure) => {
+            let Finding { code, sentence } = of_failure(failure);
+            (code, format!("The order to shred: {sentence}"))
+        }
+        CertificateFailure::Observation { index } => {
+            let sentence = format!(
+                "Leaf {index} is not in the tree that the order's checkpoint commits to, as a message of its tenant."
+            );
+            ("leaf_not_in_tree", sentence)
+        }
+        CertificateFailure::Disorder => (
+            "leaves_disordered",
+            "The leaves of the message do not ascend: one may be shown twice.".to_owned(),
+        ),
+        CertificateFailure::NotOrdered { index } => {
+            ("leaf_not_ordered", format!("Leaf {index} is not among those that were ordered to be shredded."))
+        }
+        CertificateFailure::BeforeOrder => (
+            "shredded_before_order",
+            "The keys are said to have been destroyed before the order was given.".to_owned(),
+        ),
+        CertificateFailure::Receipt(failure) => {
+            let Finding { code, sentence } = of_failure(failure);
+            (code, format!("The receipt: {sentence}"))
+        }
+        CertificateFailure::ReceiptElsewhere => {
+            ("receipt_elsewhere", "The receipt is of a leaf that was not ordered to be shredded.".to_owned())
+        }
     };
     Finding { code, sentence }
 }

@@ -182,7 +182,7 @@ fn write_proved(verified: &Verified, f: &mut fmt::Formatter<'_>) -> fmt::Result 
 }
 
 /// Foreign text must not steer the reader's terminal, nor turn what stands beside it (bidirectional controls).
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     let steers = |c: char| {
         c.is_control()
             || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -1,13 +1,19 @@
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 use futures::{StreamExt, stream};
+use openarchive_domain::Digest;
 use openarchive_mail::text::{Address as MailAddress, extract};
 use openarchive_proto::{
     index::v1::{
-        Address, Document, DocumentOutcome, IndexMessagesRequest, index_service_client::IndexServiceClient,
+        Address, DeleteMessagesRequest, Document, DocumentOutcome, IndexMessagesRequest,
+        index_service_client::IndexServiceClient,
     },
     ingest::v1::{
-        GetMessageRequest, OpenMessageRequest, Scope, catalogue_service_client::CatalogueServiceClient, scope,
+        GetMessageRequest, GetMessagesRequest, OpenMessageRequest, Scope,
+        catalogue_service_client::CatalogueServiceClient, scope,
     },
 };
 use openarchive_rpc::{RPC_MESSAGE_BYTES_MAX, RpcChannel};
@@ -47,8 +53,15 @@ pub(crate) async fn run_batch(config: Arc<WorkerConfig>, queue: Queue) -> anyhow
     while let Some((result, job)) = fetched.next().await {
         match result {
             Ok(document) => batch.push(job, document),
-            // It was shredded since: the index must not learn of it.
-            Err(error) if error.downcast_ref::<Shredded>().is_some() => queue.done(&[job.job_id]).await?,
+            // It was shredded since: the index must not know of it. It may, where this job was begun once before.
+            Err(error) if error.downcast_ref::<Shredded>().is_some() => {
+                let message =
+                    digest_of(&job).map(|message| (job.tenant.clone(), message.as_bytes().to_vec()));
+                match forget(&config, message.into_iter().collect()).await {
+                    Ok(()) => queue.done(&[job.job_id]).await?,
+                    Err(error) => queue.failed(&job, &format!("{error:#}")).await?,
+                }
+            }
             Err(error) => queue.failed(&job, &format!("{error:#}")).await?,
         }
         if batch.text_bytes >= BATCH_TEXT_BYTES_MAX {
@@ -82,6 +95,8 @@ async fn send(config: &WorkerConfig, queue: &Queue, batch: Batch) -> anyhow::Res
     }
     let mut client =
         IndexServiceClient::new(config.index.clone()).max_encoding_message_size(RPC_MESSAGE_BYTES_MAX);
+    let names: Vec<(String, Vec<u8>)> =
+        batch.documents.iter().map(|document| (document.tenant.clone(), document.message.to_vec())).collect();
     let request = IndexMessagesRequest { documents: batch.documents };
     let span = batch_span("index batch", batch.jobs.iter().map(|job| job.traceparent.as_deref()));
     let results = match client.index_messages(request).instrument(span).await {
@@ -95,6 +110,18 @@ async fn send(config: &WorkerConfig, queue: &Queue, batch: Batch) -> anyhow::Res
             return Ok(());
         }
     };
+    // Between reading and indexing it may have been ordered to be shredded, and the order carried out: who orders later
+    // deletes later. A job is done only after this look.
+    let forgotten = match gone(config, &names).await {
+        Ok(gone) => forget(config, gone).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = forgotten {
+        for job in &batch.jobs {
+            queue.failed(job, &format!("{error:#}")).await?;
+        }
+        return Ok(());
+    }
     let mut done = Vec::with_capacity(batch.jobs.len());
     for (job, result) in batch.jobs.iter().zip(results) {
         if result.outcome() == DocumentOutcome::Rejected {
@@ -107,13 +134,65 @@ async fn send(config: &WorkerConfig, queue: &Queue, batch: Batch) -> anyhow::Res
     Ok(())
 }
 
+/// Those of these mails that the catalogue does not show any more.
+async fn gone(config: &WorkerConfig, names: &[(String, Vec<u8>)]) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
+    let mut catalogue = CatalogueServiceClient::new(config.catalogue.clone())
+        .max_decoding_message_size(RPC_MESSAGE_BYTES_MAX);
+    let mut gone = Vec::new();
+    for (tenant, messages) in by_tenant(names) {
+        let mut rest = messages.as_slice();
+        while !rest.is_empty() {
+            let request = GetMessagesRequest {
+                scope: Some(everything()),
+                tenant: tenant.clone(),
+                messages: rest.iter().map(|message| message.clone().into()).collect(),
+            };
+            let answer = catalogue.get_messages(request).await;
+            let answer = answer.map_err(|s| refused("whether it is still there", &s))?.into_inner();
+            let answered = (answer.answered as usize).clamp(1, rest.len());
+            let there: HashSet<&[u8]> = answer.messages.iter().map(|known| &known.message[..]).collect();
+            let (asked, later) = rest.split_at(answered);
+            let missing = asked.iter().filter(|message| !there.contains(message.as_slice()));
+            gone.extend(missing.map(|message| (tenant.clone(), message.clone())));
+            rest = later;
+        }
+    }
+    Ok(gone)
+}
+
+/// The index knows nothing of these mails when it answers.
+async fn forget(config: &WorkerConfig, names: Vec<(String, Vec<u8>)>) -> anyhow::Result<()> {
+    let mut index = IndexServiceClient::new(config.index.clone());
+    for (tenant, messages) in by_tenant(&names) {
+        let messages = messages.into_iter().map(Into::into).collect();
+        let request = DeleteMessagesRequest { tenant, messages };
+        index.delete_messages(request).await.map_err(|s| refused("the index's entry", &s))?;
+    }
+    Ok(())
+}
+
+fn by_tenant(names: &[(String, Vec<u8>)]) -> BTreeMap<String, Vec<Vec<u8>>> {
+    let mut all: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
+    for (tenant, message) in names {
+        all.entry(tenant.clone()).or_default().push(message.clone());
+    }
+    all
+}
+
+const fn everything() -> Scope {
+    Scope { kind: Some(scope::Kind::All(scope::All {})) }
+}
+
+fn digest_of(job: &Job) -> Option<Digest> {
+    let hex = job.payload.get("message").and_then(serde_json::Value::as_str)?;
+    Digest::from_hex(hex).ok()
+}
+
 /// Reads one message back from the archive and makes what the index takes.
 async fn document(catalogue: &RpcChannel, job: &Job) -> anyhow::Result<Document> {
-    let hex = job.payload.get("message").and_then(serde_json::Value::as_str);
-    let message = hex
-        .and_then(|hex| openarchive_domain::Digest::from_hex(hex).ok())
-        .ok_or_else(|| anyhow::anyhow!("the job's payload names no message digest"))?;
-    let scope = Some(Scope { kind: Some(scope::Kind::All(scope::All {})) });
+    let message =
+        digest_of(job).ok_or_else(|| anyhow::anyhow!("the job's payload names no message digest"))?;
+    let scope = Some(everything());
     let digest = message.as_bytes().to_vec();
     let mut client =
         CatalogueServiceClient::new(catalogue.clone()).max_decoding_message_size(RPC_MESSAGE_BYTES_MAX);

@@ -3,6 +3,7 @@
 //! Architecture invariant: a handler is idempotent. A job may run twice (its lease ran out, the process was killed);
 //! its effect may not.
 
+mod fixity;
 mod index_feed;
 mod queue;
 mod reindex;
@@ -11,6 +12,7 @@ mod shred;
 
 use std::{sync::Arc, time::Duration};
 
+pub use fixity::{FIXITY_BYTES_PER_SECOND_DEFAULT, FIXITY_INTERVAL_DEFAULT, Fixity};
 use openarchive_proto::worker::v1::worker_service_server::WorkerServiceServer;
 use openarchive_rpc::RpcChannel;
 pub use queue::{ATTEMPTS_MAX, Job, Queue};
@@ -27,6 +29,8 @@ pub struct WorkerConfig {
     pub tenants: Vec<String>,
     /// Wait after the first failed attempt; doubles with each further one.
     pub retry_after: Duration,
+    /// `None`: no pack is read again.
+    pub fixity: Option<Fixity>,
 }
 
 /// A running worker. `shutdown` lets the batch in hand end.
@@ -38,6 +42,7 @@ pub struct Worker {
     refill: JoinHandle<()>,
     counting: JoinHandle<()>,
     shreds: JoinHandle<()>,
+    fixity: Option<JoinHandle<()>>,
 }
 
 impl Worker {
@@ -50,11 +55,14 @@ impl Worker {
         let shreds =
             keep_working("shredding", shred::run_batch, config.clone(), queue.clone(), stopped.clone());
         let shreds = tokio::spawn(shreds);
+        let fixity = config.fixity.clone();
+        let fixity = fixity
+            .map(|fixity| tokio::spawn(keep_fixity(fixity, config.clone(), queue.clone(), stopped.clone())));
         let feed =
             keep_working("the index feed", index_feed::run_batch, config.clone(), queue.clone(), stopped);
         let feed = tokio::spawn(feed);
         let counting = tokio::spawn(keep_counting(queue.clone()));
-        Self { queue, config, stop, feed, refill, counting, shreds }
+        Self { queue, config, stop, feed, refill, counting, shreds, fixity }
     }
 
     pub fn server(
@@ -73,10 +81,32 @@ impl Worker {
         if let Err(error) = self.shreds.await {
             error!(%error, "shredding ends badly");
         }
+        if let Some(fixity) = self.fixity
+            && let Err(error) = fixity.await
+        {
+            error!(%error, "the fixity pass ends badly");
+        }
         // Whatever it was doing begins again at the next start.
         self.refill.abort();
         self.counting.abort();
     }
+}
+
+/// Makes the job of the pass, as soon as the database can be reached, and works it off.
+async fn keep_fixity(
+    fixity: Fixity,
+    config: Arc<WorkerConfig>,
+    queue: Queue,
+    mut stopped: watch::Receiver<bool>,
+) {
+    while let Err(error) = fixity::prepare(&fixity, &queue).await {
+        warn!(%error, "the fixity pass cannot be scheduled, tries again");
+        tokio::select! {
+            () = tokio::time::sleep(COUNT_INTERVAL) => {}
+            _ = stopped.changed() => return,
+        }
+    }
+    keep_working("the fixity pass", fixity::run_batch, config, queue, stopped).await;
 }
 
 /// Time between two counts of the job table for the metrics.

@@ -110,6 +110,97 @@ impl Queue {
         tx.commit().await
     }
 
+    /// Inserts a job of the archive itself (`_`) that there is one of, unless it is there; then it is due no later than
+    /// so. Answers its payload.
+    pub(crate) async fn ensure_singleton(
+        &self,
+        kind: &str,
+        payload: &serde_json::Value,
+        due_in: Duration,
+    ) -> Result<serde_json::Value, sqlx::Error> {
+        let mut tx = self.begin().await?;
+        sqlx::query!(
+            "insert into jobs.job (kind, tenant, payload, unique_key, run_at)
+             values ($1, '_', $2, $1, now() + make_interval(secs => $3)) on conflict do nothing",
+            kind,
+            payload,
+            due_in.as_secs_f64()
+        )
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query!(
+            "update jobs.job set run_at = least(run_at, now() + make_interval(secs => $2))
+             where kind = $1 and tenant = '_' and unique_key = $1 and state = 'ready'",
+            kind,
+            due_in.as_secs_f64()
+        )
+        .execute(&mut *tx)
+        .await?;
+        let row = sqlx::query!(
+            "select payload from jobs.job where kind = $1 and tenant = '_' and unique_key = $1",
+            kind
+        )
+        .fetch_one(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(row.payload)
+    }
+
+    /// Ends a job and makes it anew with another payload, due after a while: the next step of one that never ends. `false`
+    /// if it is not this worker's any more; then nothing happened.
+    pub(crate) async fn put_back(
+        &self,
+        job: &Job,
+        payload: &serde_json::Value,
+        due_in: Duration,
+    ) -> Result<bool, sqlx::Error> {
+        let mut tx = self.begin().await?;
+        let ended = sqlx::query!(
+            "delete from jobs.job where job_id = $1 and lease_owner = $2
+             returning kind, tenant, unique_key",
+            job.job_id,
+            self.owner
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
+        let Some(ended) = ended else { return Ok(false) };
+        sqlx::query!(
+            "insert into jobs.job (kind, tenant, payload, unique_key, run_at)
+             values ($1, $2, $3, $4, now() + make_interval(secs => $5))",
+            ended.kind,
+            ended.tenant,
+            payload,
+            ended.unique_key,
+            due_in.as_secs_f64()
+        )
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Inserts a job, unless one with this key waits, runs, or is dead already.
+    pub(crate) async fn insert_once(
+        &self,
+        kind: &str,
+        tenant: &str,
+        payload: &serde_json::Value,
+        unique_key: &str,
+    ) -> Result<(), sqlx::Error> {
+        let mut tx = self.begin().await?;
+        sqlx::query!(
+            "insert into jobs.job (kind, tenant, payload, unique_key) values ($1, $2, $3, $4)
+             on conflict do nothing",
+            kind,
+            tenant,
+            payload,
+            unique_key
+        )
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await
+    }
+
     /// Puts a job back with a wait that doubles each time, or among the dead letters after [`ATTEMPTS_MAX`].
     pub async fn failed(&self, job: &Job, error: &str) -> Result<(), sqlx::Error> {
         if job.attempts >= ATTEMPTS_MAX {

@@ -39,6 +39,10 @@ async fn carry_out(config: &WorkerConfig, job: &Job) -> anyhow::Result<()> {
     let mut catalogue = CatalogueServiceClient::new(config.catalogue.clone());
     let request = GetShredRequest { tenant: tenant.clone(), shred: id.clone().into() };
     let order = catalogue.get_shred(request).await.map_err(|s| refused("the order", &s))?.into_inner();
+    // Carried out by a worker that did not come to say so. The same mail may have come again since, and is found again.
+    if order.shredded {
+        return Ok(());
+    }
     let request = ShredRequest { tenant: tenant.clone(), leaf_index: order.leaf_index };
     let mut storage = StorageServiceClient::new(config.storage.clone());
     storage.shred(request).await.map_err(|s| refused("the keys", &s))?;

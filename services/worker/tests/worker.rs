@@ -1,6 +1,9 @@
 //! The job queue over a real PostgreSQL.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "worker/fixity.rs"]
+mod fixity;
+
 use std::time::Duration;
 
 use openarchive_rpc::{RpcChannel, in_process};
@@ -97,6 +100,7 @@ async fn a_pool_that_closes_while_batches_fail_gets_every_connection_back() {
         storage: nowhere(),
         tenants: Vec::new(),
         retry_after: Duration::ZERO,
+        fixity: None,
     });
     // The feed, the shredding and the counting.
     let waiting = async {

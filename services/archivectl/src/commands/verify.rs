@@ -7,12 +7,14 @@ use std::{
 };
 
 use openarchive_domain::{Digest, DigestHasher};
-use openarchive_ledger::policy::POLICY_BYTES_MAX;
-use openarchive_verify::{Outcome, Report, verify_message};
+use openarchive_ledger::{policy::POLICY_BYTES_MAX, shred_certificate::SHRED_CERTIFICATE_BYTES_MAX};
+use openarchive_verify::{Outcome, verify_message, verify_shred};
+use serde_json::Value;
 
 use crate::{
-    arguments::{Format, VerifyArguments},
+    arguments::{Format, VerifyArguments, VerifyShredArguments},
     failure::Failure,
+    file,
     output::{self, Colour},
     terminal,
 };
@@ -24,25 +26,38 @@ const PROOF_BYTES_MAX: u64 = 1024 * 1024;
 pub(crate) fn run(arguments: &VerifyArguments) -> Result<u8, Failure> {
     let message = digest(&arguments.mail)?;
     let proof = text(&arguments.proof, PROOF_BYTES_MAX)?;
-    let policy = arguments.policy.as_deref().map(|path| text(path, POLICY_BYTES_MAX as u64)).transpose()?;
-    let report = verify_message(message, &proof, policy.as_deref());
-    match arguments.list.format {
-        Format::Json => output::say(&terminal::json(&report.to_json()))?,
-        Format::Table => output::say(&shown(&report))?,
-    }
-    Ok(report.outcome().exit_code())
+    let report = verify_message(message, &proof, policy(arguments.policy.as_deref())?.as_deref());
+    show(report.outcome(), arguments.list.format, || report.to_json(), &report.to_string())
 }
 
-/// The report's first line is its outcome.
-fn shown(report: &Report) -> String {
-    let colour = match report.outcome() {
+/// Answers the exit code of the outcome.
+pub(crate) fn run_shred(arguments: &VerifyShredArguments) -> Result<u8, Failure> {
+    let certificate = text(&arguments.certificate, SHRED_CERTIFICATE_BYTES_MAX as u64)?;
+    let receipt = arguments.receipt.as_deref().map(|path| text(path, PROOF_BYTES_MAX)).transpose()?;
+    let policy = policy(arguments.policy.as_deref())?;
+    let report = verify_shred(&certificate, policy.as_deref(), receipt.as_deref());
+    show(report.outcome(), arguments.list.format, || report.to_json(), &report.to_string())
+}
+
+fn policy(path: Option<&Path>) -> Result<Option<String>, Failure> {
+    path.map(|path| text(path, POLICY_BYTES_MAX as u64)).transpose()
+}
+
+/// `text` is the report for people; its first line is its outcome.
+fn show(outcome: Outcome, format: Format, json: impl FnOnce() -> Value, text: &str) -> Result<u8, Failure> {
+    let colour = match outcome {
         Outcome::Verified => Colour::Green,
         Outcome::Failed => Colour::Red,
         Outcome::ConsistentNotAnchored => Colour::Yellow,
     };
-    let text = report.to_string();
-    let (outcome, rest) = text.split_once('\n').unwrap_or((&text, ""));
-    format!("{}\n{rest}", output::painted(outcome, colour, output::is_terminal()))
+    match format {
+        Format::Json => output::say(&terminal::json(&json()))?,
+        Format::Table => {
+            let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
+            output::say(&format!("{}\n{rest}", output::painted(first, colour, output::is_terminal())))?;
+        }
+    }
+    Ok(outcome.exit_code())
 }
 
 fn digest(path: &Path) -> Result<Digest, Failure> {
@@ -64,14 +79,7 @@ fn digest(path: &Path) -> Result<Digest, Failure> {
     Ok(hasher.finish())
 }
 
-/// Whatever is no text is no proof and no policy either: the verifier says so.
+/// Whatever is no text is no proof, no certificate and no policy either: the verifier says so.
 fn text(path: &Path, bytes_max: u64) -> Result<String, Failure> {
-    let failure = |error: &io::Error| Failure::file("cannot read", path, error);
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|error| failure(&error))?;
-    file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(|error| failure(&error))?;
-    if bytes.len() as u64 > bytes_max {
-        return Err(Failure::other(format!("{} is too long: is it the right file?", path.display())));
-    }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(String::from_utf8_lossy(&file::read(path, bytes_max)?).into_owned())
 }

@@ -7,22 +7,19 @@ use std::{
 };
 
 use openarchive_domain::AgentRef;
-use openarchive_rpc::RpcChannel;
+use openarchive_rpc::{ReloadingTls, RpcChannel, Target, TlsError, TlsFiles, connect};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
-use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
+use tonic::{
+    codegen::http::{Uri, uri::Scheme},
+    transport::{Certificate, ClientTlsConfig, Endpoint},
+};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
 
 use crate::config::CoreConfig;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A connection on which nothing moves is tried this often, and given up after [`KEEP_ALIVE_TIMEOUT`].
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// Flow-control windows: what may be on its way to a far core, for each stream and for all.
-const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
-const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+/// The port of an address that names none.
+const HTTPS_PORT: u16 = 443;
 
 /// Where the core is, and the files that say who it and this agent are (PEM).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,18 +30,18 @@ pub struct CoreAddress {
     pub ca: PathBuf,
     pub certificate: PathBuf,
     pub key: PathBuf,
-    /// The name in the core's certificate, where it is not the host of `url`.
-    pub server_name: Option<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     #[error("cannot read {}: {source}", .path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error(
-        "{url:?} is no address of a core, or the TLS files do not work: {source}; write https://HOST:PORT"
-    )]
-    Endpoint { url: String, source: tonic::transport::Error },
+    #[error("{url:?} is no address of a core: write https://HOST:PORT")]
+    Address { url: String },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("the CA file {} does not work: {source}", .ca.display())]
+    Authority { ca: PathBuf, source: tonic::transport::Error },
     #[error(
         "{} is not the certificate of an agent (one URI spiffe://DOMAIN/tenant/TENANT/edge/NAME); use the one that \
          `openarchive agent add` wrote",
@@ -60,34 +57,37 @@ impl CoreAddress {
             ca: core.ca.clone(),
             certificate: core.certificate.clone(),
             key: core.key.clone(),
-            server_name: None,
         }
     }
 
-    /// A channel that connects when it is first used, and again whenever it must. Reads files: call it at start.
+    /// A channel to every address of the core's name, which connects at once and again whenever it must. Reads files, and
+    /// those that have changed again for each connection.
     ///
     /// Must be called within a tokio runtime; the rustls provider must have been installed.
     pub fn connect(&self) -> Result<RpcChannel, ConnectError> {
-        let identity = Identity::from_pem(read(&self.certificate)?, read(&self.key)?);
-        self.connect_with(self.tls()?.identity(identity))
+        let tls = ReloadingTls::load(&TlsFiles {
+            certificate: self.certificate.clone(),
+            key: self.key.clone(),
+            authorities: self.ca.clone(),
+        })?;
+        Ok(connect(&[self.target()?], tls))
     }
 
     /// For the one call that needs no certificate, because it gives one.
     pub(crate) fn connect_without_certificate(&self) -> Result<RpcChannel, ConnectError> {
-        self.connect_with(self.tls()?)
+        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(&self.ca)?));
+        let endpoint = Endpoint::from_shared(format!("https://{}", self.target()?))
+            .and_then(|endpoint| endpoint.tls_config(tls))
+            .map_err(|source| ConnectError::Authority { ca: self.ca.clone(), source })?;
+        Ok(endpoint.connect_timeout(CONNECT_TIMEOUT).connect_lazy().into())
     }
 
-    fn tls(&self) -> Result<ClientTlsConfig, ConnectError> {
-        Ok(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(&self.ca)?)))
-    }
-
-    fn connect_with(&self, mut tls: ClientTlsConfig) -> Result<RpcChannel, ConnectError> {
-        if let Some(name) = &self.server_name {
-            tls = tls.domain_name(name);
-        }
-        let endpoint = Endpoint::from_shared(self.url.clone()).and_then(|endpoint| endpoint.tls_config(tls));
-        let endpoint = endpoint.map_err(|source| ConnectError::Endpoint { url: self.url.clone(), source })?;
-        Ok(tuned(endpoint).connect_lazy().into())
+    fn target(&self) -> Result<Target, ConnectError> {
+        let bad = || ConnectError::Address { url: self.url.clone() };
+        let uri: Uri = self.url.parse().map_err(|_| bad())?;
+        let is_bare = uri.scheme() == Some(&Scheme::HTTPS) && uri.path() == "/" && uri.query().is_none();
+        let host = uri.host().filter(|_| is_bare).ok_or_else(bad)?;
+        format!("{host}:{}", uri.port_u16().unwrap_or(HTTPS_PORT)).parse().map_err(|_| bad())
     }
 
     /// Tenant and name of this agent, from its own certificate: the same that the core reads there.
@@ -102,16 +102,6 @@ impl CoreAddress {
 
 fn read(path: &Path) -> Result<Vec<u8>, ConnectError> {
     fs::read(path).map_err(|source| ConnectError::Read { path: path.to_owned(), source })
-}
-
-fn tuned(endpoint: Endpoint) -> Endpoint {
-    endpoint
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
-        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
 }
 
 /// Whom a certificate (DER) names, whatever the trust domain.
@@ -156,6 +146,24 @@ mod tests {
     }
 
     #[test]
+    fn an_address_is_https_with_a_host_and_perhaps_a_port() {
+        let target = |url: &str| {
+            let none = PathBuf::new;
+            let address = CoreAddress { url: url.to_owned(), ca: none(), certificate: none(), key: none() };
+            address.target().map(|target| target.to_string()).map_err(|error| error.to_string())
+        };
+        let check = |url: &str, expected: &str| assert_eq!(target(url).as_deref(), Ok(expected), "{url}");
+        check("https://ingest.example:9443", "ingest.example:9443");
+        check("https://ingest.example/", "ingest.example:443");
+        check("https://[::1]:7", "[::1]:7");
+        check("https://10.0.0.7", "10.0.0.7:443");
+        for bad in ["http://a:1", "a:1", "https://", "https://a:1/x", "https://a:0", "https://a:1/?q", ""] {
+            let error = target(bad).unwrap_err();
+            assert!(error.contains("write https://HOST:PORT"), "{bad}: {error}");
+        }
+    }
+
+    #[test]
     fn a_missing_file_is_named() {
         let path = PathBuf::from("nowhere/ca.pem");
         let address = CoreAddress {
@@ -163,7 +171,6 @@ mod tests {
             ca: path.clone(),
             certificate: path.clone(),
             key: path,
-            server_name: None,
         };
         let error = address.connect().unwrap_err().to_string();
         assert!(error.contains("nowhere/ca.pem"), "{error}");

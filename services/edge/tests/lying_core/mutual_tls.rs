@@ -50,7 +50,6 @@ fn agent_files(folder: &Path, signer: &Authority, trusted: &Authority, url: Stri
         ca: write("ca.pem", &trusted.0.pem()),
         certificate: write("agent.pem", &certificate),
         key: write("agent.key", &key),
-        server_name: None,
     }
 }
 
@@ -77,8 +76,8 @@ async fn with_the_files_of_agent_add_mail_is_archived_and_with_foreign_ones_it_w
     assert_eq!(address.agent().unwrap().to_string(), "acme/mx1");
     site.sync(address.connect().unwrap()).await;
     site.wait_until_drained().await;
-    // By name, where the address is not in the certificate.
-    let address = CoreAddress { server_name: Some("localhost".to_owned()), ..address };
+    // By name instead of address.
+    let address = CoreAddress { url: format!("https://localhost:{}", serving.address.port()), ..address };
     site.sync(address.connect().unwrap()).await;
     site.accept(&plain_mail(1)).await;
     site.wait_until_drained().await;

@@ -152,7 +152,7 @@ async fn find(caller: &Caller, services: &Services, body: SearchBody) -> Result<
     })
 }
 
-fn id_of(hit: &Hit) -> Result<Digest, Problem> {
+pub(super) fn id_of(hit: &Hit) -> Result<Digest, Problem> {
     Digest::try_from(&hit.message[..]).map_err(|error| {
         tracing::error!(%error, "the index answers with what is no message's digest");
         Problem::new(Kind::Internal, "the index failed: its log says why")

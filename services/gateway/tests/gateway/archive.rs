@@ -7,7 +7,7 @@ use axum::{
     body::{Body, Bytes, to_bytes},
     http::{HeaderMap, Request, StatusCode, header},
 };
-use openarchive_domain::{Digest, RetentionClass, SystemClock, Tenant};
+use openarchive_domain::{Clock, Digest, RetentionClass, SystemClock, Tenant};
 use openarchive_gateway::{Gateway, GatewayConfig};
 use openarchive_index::{IndexServer, engine};
 use openarchive_ingest::{Ingest, IngestConfig};
@@ -47,6 +47,7 @@ pub(crate) struct Archive {
     pub(crate) trust: Option<Trust>,
     ingest: Ingest,
     index: IndexPlace,
+    class: RetentionClass,
     _worker: Worker,
     _storage: Storage,
     // Dropped last: a failed test keeps the database.
@@ -78,6 +79,20 @@ impl Archive {
     }
 
     pub(crate) async fn start() -> Self {
+        Self::start_with(|trust| trust).await
+    }
+
+    /// With a trust service that is set otherwise.
+    pub(crate) async fn start_with(trust: impl FnOnce(TrustConfig) -> TrustConfig) -> Self {
+        Self::start_keeping(RetentionClass::DEFAULT, Arc::new(SystemClock), trust).await
+    }
+
+    /// An archive whose default class is another, and whose catalogue goes by this clock.
+    pub(crate) async fn start_keeping(
+        class: RetentionClass,
+        clock: Arc<dyn Clock>,
+        trust: impl FnOnce(TrustConfig) -> TrustConfig,
+    ) -> Self {
         let database = TestDatabase::start();
         let pool = PgPoolOptions::new().max_connections(8).connect(&database.url()).await.unwrap();
         openarchive_schema::migrate(&pool).await.unwrap();
@@ -92,7 +107,7 @@ impl Archive {
         let keys = Keys::from_secrets([1; 32], [2; 32]);
         let mut config = TrustConfig::new(trust_pool, objects.clone(), keys, "archive.example", "test");
         config.intervals = CheckpointIntervals::every(Duration::from_millis(30));
-        let trust = Trust::start(config).await.unwrap();
+        let trust = Trust::start(trust(config)).await.unwrap();
         let storage = Storage::start(StorageConfig {
             parts: StorageParts {
                 pool: storage_pool,
@@ -110,8 +125,8 @@ impl Archive {
             storage: in_process_as(Role::Ingest, storage.server()),
             trust: in_process_as(Role::Ingest, trust.server()),
             tenants: vec![tenant("acme"), tenant("other")],
-            default_class: RetentionClass::DEFAULT,
-            clock: Arc::new(SystemClock),
+            default_class: class,
+            clock,
         });
         let index = IndexPlace::new(new_index(&dir.path().join("index")).await);
         let worker = Worker::start(WorkerConfig {
@@ -121,6 +136,7 @@ impl Archive {
             storage: in_process_as(Role::Worker, storage.server()),
             tenants: vec!["acme".to_owned(), "other".to_owned()],
             retry_after: Duration::from_millis(50),
+            fixity: None,
         });
         let router = Gateway::router(GatewayConfig {
             pool: gateway_pool,
@@ -139,6 +155,7 @@ impl Archive {
             trust: Some(trust),
             ingest,
             index,
+            class,
             _worker: worker,
             _storage: storage,
             dir,
@@ -154,6 +171,15 @@ impl Archive {
 
     /// Archives mails as an agent would that brings them for these recipients.
     pub(crate) async fn archive_as(&self, agent: &str, recipients: &[&str], mails: &[&[u8]]) {
+        self.archive_in(State::Stored, agent, recipients, mails).await;
+    }
+
+    /// Archives mails as an agent would whose peer does not keep to its mode.
+    pub(crate) async fn quarantine(&self, agent: &str, mails: &[&[u8]]) {
+        self.archive_in(State::Quarantined, agent, &["bob@example.org"], mails).await;
+    }
+
+    async fn archive_in(&self, state: State, agent: &str, recipients: &[&str], mails: &[&[u8]]) {
         let caller = PeerIdentity::local_agent(agent.parse().unwrap());
         let mut agent = AgentServiceClient::new(in_process_as(caller, self.ingest.agent_server()));
         let (mut uploads, mut items) = (Vec::new(), Vec::new());
@@ -161,9 +187,9 @@ impl Archive {
             let (split, parts) = split_in_memory(mail);
             let skeleton = split.skeleton.encode();
             for part in parts.values() {
-                uploads.extend(upload(BlobRole::Part, part));
+                uploads.extend(upload(self.class, BlobRole::Part, part));
             }
-            uploads.extend(upload(BlobRole::Skeleton, &skeleton));
+            uploads.extend(upload(self.class, BlobRole::Skeleton, &skeleton));
             let part = |(digest, part): (&Digest, &Vec<u8>)| OfferPart {
                 digest: raw(digest),
                 length: part.len() as u64,
@@ -184,11 +210,11 @@ impl Archive {
                     mode: "plain".into(),
                 }),
                 occurred_at: "2024-05-01T10:00:00.000Z".into(),
-                state: State::Stored.into(),
-                reason: String::new(),
+                state: state.into(),
+                reason: if state == State::Quarantined { "no journal header".into() } else { String::new() },
                 flags: Vec::new(),
             };
-            items.push(CommitItem { offer: Some(offer), class: RetentionClass::DEFAULT.to_string() });
+            items.push(CommitItem { offer: Some(offer), class: self.class.to_string() });
         }
         let _stored = agent.upload_blobs(futures::stream::iter(uploads)).await.unwrap();
         let committed = agent.commit_messages(CommitMessagesRequest { items }).await.unwrap().into_inner();
@@ -252,9 +278,9 @@ fn raw(digest: &Digest) -> Bytes {
     digest.as_bytes().to_vec().into()
 }
 
-fn upload(role: BlobRole, bytes: &[u8]) -> Vec<UploadBlobsRequest> {
+fn upload(class: RetentionClass, role: BlobRole, bytes: &[u8]) -> Vec<UploadBlobsRequest> {
     let header = UploadHeader {
-        class: RetentionClass::DEFAULT.to_string(),
+        class: class.to_string(),
         role: role.into(),
         digest: raw(&Digest::of(bytes)),
         length: bytes.len() as u64,

@@ -4,6 +4,8 @@
 mod archive;
 mod connections;
 mod enrolments;
+mod expiry;
+mod governance;
 mod reads;
 mod refusals;
 mod replaced_index;

@@ -1,5 +1,6 @@
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
+use futures::future::join_all;
 use openarchive_domain::Digest;
 use openarchive_ledger::{
     commitment::{Field, Salt},
@@ -14,6 +15,8 @@ use crate::archive::{Archive, tenant};
 const FIRST: &[u8] =
     b"From: Alice <alice@example.org>\r\nTo: bob@example.org\r\nSubject: zeppelin report\r\n\
     Date: Wed, 01 May 2024 12:00:00 +0200\r\nMessage-ID: <1@example.org>\r\n\r\nthe airship flies\r\n";
+/// Who read at the same moment.
+const READERS: i64 = 100;
 const SECOND: &[u8] =
     b"From: carol@example.org\r\nTo: bob@example.org\r\nSubject: lunch\r\n\r\nsoup again\r\n";
 
@@ -112,6 +115,67 @@ async fn assert_opens(archive: &Archive, from: i64, objects: &[&str]) {
     for object in objects {
         assert!(opened.contains(*object), "{object} is not among {opened:?}");
     }
+}
+
+/// Leaves of the audit log of `acme` from this index on, and the commits that made them durable.
+async fn leaves_and_commits(archive: &Archive, from: i64) -> (i64, i64) {
+    sqlx::query_as(
+        "select count(*), count(distinct leaf.xmin::text) from trust.leaf join trust.log using (log_id)
+         where tenant = 'acme' and stream = 'audit' and leaf_index >= $1",
+    )
+    .bind(from)
+    .fetch_one(&archive.pool)
+    .await
+    .unwrap()
+}
+
+/// Ends the transaction once somebody waits for its lock and nobody else has been doing anything for a few looks, so that
+/// those who will wait do wait; in any case long before an append gives up.
+async fn release_once_quiet(archive: &Archive, held: sqlx::Transaction<'static, sqlx::Postgres>) {
+    const QUIET_LOOKS: u32 = 8;
+    let begun = tokio::time::Instant::now();
+    let mut quiet = 0;
+    while quiet < QUIET_LOOKS && begun.elapsed() < Duration::from_secs(5) {
+        let (waiting, busy): (i64, i64) = sqlx::query_as(
+            "select count(*) filter (where wait_event_type = 'Lock'),
+                    count(*) filter (where wait_event_type is distinct from 'Lock')
+             from pg_stat_activity
+             where state = 'active' and backend_type = 'client backend' and pid <> pg_backend_pid()",
+        )
+        .fetch_one(&archive.pool)
+        .await
+        .unwrap();
+        quiet = if waiting > 0 && busy == 0 { quiet + 1 } else { 0 };
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    held.rollback().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_leaves_of_a_hundred_readers_at_once_share_their_commits() {
+    let archive = Archive::start().await;
+    archive.archive(&[FIRST]).await;
+    let eml = format!("/api/v1/archive/emails/{}/eml", Digest::of(FIRST));
+    // Whoever reads alone has a commit alone, as all would have who queue on one lock.
+    let before = archive.audit_size().await;
+    for _ in 0..10 {
+        assert_eq!(archive.get(&eml).await.body, FIRST);
+    }
+    assert_eq!(leaves_and_commits(&archive, before).await, (10, 10));
+
+    let before = archive.audit_size().await;
+    let mut held = archive.pool.begin().await.unwrap();
+    sqlx::query("lock table trust.leaf in share mode").execute(&mut *held).await.unwrap();
+    let readers = join_all((0..READERS).map(|_| archive.get(&eml)));
+    let (answers, ()) = tokio::join!(readers, release_once_quiet(&archive, held));
+    for answer in answers {
+        assert_eq!(answer.body, FIRST, "{answer:?}");
+    }
+    let (leaves, commits) = leaves_and_commits(&archive, before).await;
+    println!("{leaves} leaves of {READERS} readers at once in {commits} commits");
+    assert_eq!(leaves, READERS);
+    // Two, where all stood and waited; on a busy machine some come later.
+    assert!(commits * 2 <= leaves, "{commits} commits of {leaves} leaves");
 }
 
 #[tokio::test]

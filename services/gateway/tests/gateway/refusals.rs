@@ -1,9 +1,12 @@
+use std::time::Duration;
+
 use axum::{body::Body, http::header};
 use openarchive_domain::{Digest, SystemClock};
 use openarchive_gateway::{BODY_BYTES_MAX, Gateway, QUERY_BYTES_MAX, REQUEST_ID_BYTES_MAX};
+use openarchive_trust::TrustConfig;
 use serde_json::json;
 
-use crate::archive::{Archive, tenant};
+use crate::archive::{Answer, Archive, WAIT_MAX, tenant};
 
 const MAIL: &[u8] = b"From: alice@example.org\r\nSubject: secret plans\r\n\r\nthe hidden text\r\n";
 const SEARCH: &str = "/api/v1/search/emails/";
@@ -91,13 +94,27 @@ async fn one_request_id_is_one_read_and_cannot_hide_another() {
 async fn with_the_sequencer_stopped_no_read_is_answered() {
     let mut archive = Archive::start().await;
     archive.archive(&[MAIL]).await;
+    for answer in read_everything(&archive).await {
+        assert!(answer.status.is_success(), "{answer:?}");
+    }
     archive.trust.take().unwrap().shutdown().await;
+    for answer in read_everything(&archive).await {
+        assert_withheld(&answer);
+    }
+}
+
+/// What each read answers that a person can ask for.
+async fn read_everything(archive: &Archive) -> Vec<Answer> {
     let id = Digest::of(MAIL);
-    let mut answers = vec![archive.post(SEARCH, &json!({ "query": "secret" })).await];
+    let mut answers = Vec::new();
+    for highlight in [false, true] {
+        answers.push(archive.post(SEARCH, &json!({ "query": "secret", "highlight": highlight })).await);
+    }
     for path in [
         &format!("/api/v1/archive/emails/{id}/"),
         &format!("/api/v1/archive/emails/{id}/eml"),
         &format!("/api/v1/archive/emails/{id}/text"),
+        &format!("/api/v1/archive/emails/{id}/proof"),
         "/api/v1/completeness/",
         "/api/v1/audit/",
         "/api/v1/agents/",
@@ -105,10 +122,44 @@ async fn with_the_sequencer_stopped_no_read_is_answered() {
     ] {
         answers.push(archive.get(path).await);
     }
-    for answer in answers {
-        answer.assert_problem(503, "unavailable");
-        assert_eq!(answer.header("retry-after"), "2");
-        assert!(!answer.text().contains("secret") && !answer.text().contains("hidden"), "{answer:?}");
+    answers
+}
+
+fn assert_withheld(answer: &Answer) {
+    answer.assert_problem(503, "unavailable");
+    assert_eq!(answer.header("retry-after"), "2");
+    assert!(!answer.text().contains("secret") && !answer.text().contains("hidden"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn while_the_checkpoints_of_the_audit_log_stall_no_read_is_answered() {
+    const STALLED_AFTER: Duration = Duration::from_secs(1);
+    let archive = Archive::start_with(|trust| TrustConfig { stalled_after: STALLED_AFTER, ..trust }).await;
+    archive.archive(&[MAIL]).await;
+    // Leaves are appended as ever; no checkpoint can be.
+    let mut stall = archive.pool.begin().await.unwrap();
+    sqlx::query("lock table trust.checkpoint in exclusive mode").execute(&mut *stall).await.unwrap();
+    let eml = format!("/api/v1/archive/emails/{}/eml", Digest::of(MAIL));
+    assert_eq!(archive.get(&eml).await.body.as_ref(), MAIL, "a checkpoint may be late");
+    let health = archive.trust.as_ref().unwrap().health();
+    let begun = tokio::time::Instant::now();
+    while health.oldest_unpublished_age("audit").is_none_or(|age| age <= STALLED_AFTER) {
+        assert!(begun.elapsed() < WAIT_MAX, "{:?}", health.now());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let before = archive.audit_size().await;
+    for answer in read_everything(&archive).await {
+        assert_withheld(&answer);
+    }
+    assert_eq!(archive.audit_size().await, before);
+
+    stall.rollback().await.unwrap();
+    while archive.get(&eml).await.status == 503 {
+        assert!(begun.elapsed() < WAIT_MAX, "{:?}", health.now());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for answer in read_everything(&archive).await {
+        assert!(answer.status.is_success(), "{answer:?}");
     }
 }
 

@@ -97,6 +97,14 @@ pub(super) async fn plan_expiry(
     governance::plan(core, &tenant, at, after, request.limit).await
 }
 
+pub(super) async fn run_expiry(
+    core: &Core,
+    request: proto::RunExpiryRequest,
+) -> Result<proto::RunExpiryResponse, Failure> {
+    let tenant = parse_tenant(&request.tenant)?;
+    governance::run(core, &tenant, &request.plan, &request.actor).await
+}
+
 pub(super) async fn lift_suspension(
     core: &Core,
     request: proto::LiftSuspensionRequest,
@@ -111,6 +119,14 @@ pub(super) async fn list_quarantine(
     let tenant = parse_tenant(&request.tenant)?;
     let messages = governance::quarantined(core, &tenant, request.after_ordinal, request.limit).await?;
     Ok(proto::ListQuarantineResponse { messages })
+}
+
+pub(super) async fn release_quarantine(
+    core: &Core,
+    request: proto::ReleaseQuarantineRequest,
+) -> Result<u64, Failure> {
+    let message = parse_digest(&request.message, "message")?;
+    governance::release(core, &parse_tenant(&request.tenant)?, &message, &request.actor).await
 }
 
 fn digests(messages: &[impl AsRef<[u8]>]) -> Result<Vec<Digest>, FieldError> {

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Mails of one hold, at most.
-pub(crate) const HOLD_MESSAGES_MAX: usize = 100_000;
+pub const HOLD_MESSAGES_MAX: usize = 100_000;
 /// Longest reason of a hold, in bytes.
 pub(crate) const HOLD_REASON_BYTES_MAX: usize = 2_000;
 /// Longest query that is kept with a hold, in bytes: the index's own limit.
@@ -79,8 +79,10 @@ pub(crate) async fn set_hold(core: &Core, tenant: &Tenant, request: HoldRequest)
     let leaf = leaf(tenant, &record.hold, HoldAction::Set { record: digest }, &record.created_by, now);
     check_leaf(&leaf.body())?;
     let key = leaf.idempotency_key();
-    core.blobs.put_state(tenant, digest, bytes).await?;
     let rows: Vec<Vec<u8>> = record.messages.iter().map(|message| message.as_bytes().to_vec()).collect();
+    // Before the record is made: one that no hold names would be kept for ever.
+    refuse_absent(core, tenant, &rows).await?;
+    core.blobs.put_state(tenant, digest, bytes).await?;
     let mut tx = begin(&core.pool, TenantScope::One(tenant)).await?;
     let outcome = sqlx::query_scalar!(
         "select ingest.set_hold($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
@@ -102,6 +104,22 @@ pub(crate) async fn set_hold(core: &Core, tenant: &Tenant, request: HoldRequest)
     }
     tx.commit().await?;
     acts::settle(&core.pool, &core.ledger, tenant, &key).await
+}
+
+async fn refuse_absent(core: &Core, tenant: &Tenant, messages: &[Vec<u8>]) -> Result<(), Failure> {
+    let row = sqlx::query!(
+        r#"select count(*) as "known!", count(shred) as "gone!" from ingest.message
+           where tenant = $1 and message = any($2)"#,
+        tenant.as_str(),
+        messages,
+    )
+    .fetch_one(&mut *begin(&core.pool, TenantScope::One(tenant)).await?)
+    .await?;
+    match (row.known as usize, row.gone) {
+        (known, _) if known < messages.len() => Err(refused(Some("unknown"))),
+        (_, 0) => Ok(()),
+        _ => Err(refused(Some("shredding"))),
+    }
 }
 
 /// Answers the index of the release's leaf.

@@ -93,7 +93,7 @@ pub(super) async fn blobs_of(
 }
 
 /// Parts that mail outside the list needs in the same class. A skeleton and a record belong to one mail alone.
-async fn shared_parts(
+pub(super) async fn shared_parts(
     core: &Core,
     tenant: &Tenant,
     messages: &[Digest],

@@ -23,8 +23,11 @@ use crate::{
     observation_rows::undecodable,
 };
 
+/// An order of this id was given before, for other mail.
+pub const SHRED_EXISTS: &str = "SHRED_EXISTS";
+
 /// Mails of one order, at most: its leaf names every key.
-pub(crate) const SHRED_MESSAGES_MAX: usize = 100;
+pub const SHRED_MESSAGES_MAX: usize = 100;
 /// How often an order is put together anew because the archive changed meanwhile.
 const ATTEMPTS_MAX: u32 = 4;
 
@@ -41,7 +44,7 @@ pub(crate) struct ShredOrder {
 pub(crate) struct Ordered {
     pub(crate) leaf_index: u64,
     pub(crate) cause: ShredCause,
-    pub(crate) messages: Vec<Digest>,
+    pub(crate) messages: BTreeSet<Digest>,
     pub(crate) shredded: bool,
 }
 
@@ -51,6 +54,10 @@ pub(crate) async fn order(core: &Core, tenant: &Tenant, order: &ShredOrder) -> R
         return Err(FieldError::new("messages", format!("1 to {SHRED_MESSAGES_MAX} mails")).into());
     }
     if let Some(known) = find(core, tenant, order.shred).await? {
+        if known.cause != order.cause || messages_of(core, tenant, order.shred).await? != order.messages {
+            let message = "an order of this id was given before, for other mail";
+            return Err(Failure::refused(Code::FailedPrecondition, SHRED_EXISTS, message));
+        }
         return acts::settle(&core.pool, &core.ledger, tenant, &known.key).await;
     }
     for _ in 0..ATTEMPTS_MAX {
@@ -229,6 +236,12 @@ pub(crate) async fn get(core: &Core, tenant: &Tenant, shred: [u8; 16]) -> Result
     let known = find(core, tenant, shred).await?;
     let known = known.ok_or_else(|| Failure::not_found("there is no such order"))?;
     let leaf_index = acts::settle(&core.pool, &core.ledger, tenant, &known.key).await?;
+    let messages = messages_of(core, tenant, shred).await?;
+    Ok(Ordered { leaf_index, cause: known.cause, messages, shredded: known.shredded })
+}
+
+/// The order's mail; after a rebuild only that which could still be named.
+async fn messages_of(core: &Core, tenant: &Tenant, shred: [u8; 16]) -> Result<BTreeSet<Digest>, Failure> {
     let rows = sqlx::query_scalar!(
         "select message from ingest.shred_message where tenant = $1 and shred = $2 order by message",
         tenant.as_str(),
@@ -237,8 +250,7 @@ pub(crate) async fn get(core: &Core, tenant: &Tenant, shred: [u8; 16]) -> Result
     .fetch_all(&mut *begin(&core.pool, TenantScope::One(tenant)).await?)
     .await?;
     let messages = rows.iter().map(|row| row.as_slice().try_into().map_err(undecodable));
-    let messages = messages.collect::<Result<_, sqlx::Error>>()?;
-    Ok(Ordered { leaf_index, cause: known.cause, messages, shredded: known.shredded })
+    Ok(messages.collect::<Result<_, sqlx::Error>>()?)
 }
 
 /// The keys are gone: the rows say nothing of the mail any more. May be repeated.

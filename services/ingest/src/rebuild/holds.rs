@@ -1,11 +1,8 @@
 //! Holds, from their leaves and the encrypted records that those name.
 
-use openarchive_domain::{Clock as _, Digest, RetentionClass, SystemClock};
-use openarchive_ledger::{
-    jcs,
-    leaf::{HoldAction, HoldLeaf},
-};
-use openarchive_schema::{TenantScope, Transaction, begin};
+use openarchive_domain::{Digest, RetentionClass};
+use openarchive_ledger::leaf::{HoldAction, HoldLeaf};
+use openarchive_schema::{TenantScope, begin};
 
 use super::Rebuild;
 use crate::{
@@ -23,7 +20,7 @@ impl Rebuild<'_> {
             "insert into ingest.suspension (tenant, suspended_at) values ($1, $2)
              on conflict (tenant) do update set suspended_at = coalesce(suspension.suspended_at, excluded.suspended_at)",
             self.tenant.as_str(),
-            SystemClock.now().as_millis(),
+            self.clock.now().as_millis(),
         )
         .execute(&mut *tx)
         .await?;
@@ -71,7 +68,9 @@ impl Rebuild<'_> {
         record: &HoldRecord,
     ) -> Result<(), Failure> {
         let mut tx = begin(self.pool, TenantScope::One(self.tenant)).await?;
-        let Some(act) = self.restore_act(&mut tx, index, leaf).await? else { return Ok(()) };
+        let Some(act) = self.restore_act(&mut tx, index, leaf.idempotency_key(), &leaf.body()).await? else {
+            return Ok(());
+        };
         sqlx::query!(
             "insert into ingest.hold (tenant, hold, reason, query, record, created_at, created_by, created_act)
              values ($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -103,7 +102,9 @@ impl Rebuild<'_> {
 
     async fn restore_release(&self, index: u64, leaf: &HoldLeaf) -> Result<(), Failure> {
         let mut tx = begin(self.pool, TenantScope::One(self.tenant)).await?;
-        let Some(act) = self.restore_act(&mut tx, index, leaf).await? else { return Ok(()) };
+        let Some(act) = self.restore_act(&mut tx, index, leaf.idempotency_key(), &leaf.body()).await? else {
+            return Ok(());
+        };
         sqlx::query!(
             "update ingest.hold set released_at = $3, released_by = $4, released_act = $5
              where tenant = $1 and hold = $2",
@@ -116,27 +117,5 @@ impl Rebuild<'_> {
         .execute(&mut *tx)
         .await?;
         Ok(tx.commit().await?)
-    }
-
-    /// None: it was restored before.
-    async fn restore_act(
-        &self,
-        tx: &mut Transaction,
-        index: u64,
-        leaf: &HoldLeaf,
-    ) -> Result<Option<i64>, Failure> {
-        let key = leaf.idempotency_key();
-        let body = jcs::canonicalize(&leaf.body()).map_err(|error| Failure::Damaged(error.to_string()))?;
-        let act = sqlx::query_scalar!(
-            "insert into ingest.act (tenant, idempotency_key, body, leaf_index) values ($1, $2, $3, $4)
-             on conflict (tenant, idempotency_key) do nothing returning act_id",
-            self.tenant.as_str(),
-            key.as_bytes().as_slice(),
-            body,
-            index as i64,
-        )
-        .fetch_optional(&mut **tx)
-        .await?;
-        Ok(act)
     }
 }

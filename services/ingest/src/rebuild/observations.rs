@@ -21,7 +21,7 @@ use crate::{
 /// Names of blobs in one query.
 const NAMES_PAGE: i64 = 1_000;
 /// Observations in one transaction.
-const OBSERVATIONS_TOGETHER: usize = 256;
+pub(super) const OBSERVATIONS_TOGETHER: usize = 256;
 /// Blobs read at a time.
 const READS_AT_ONCE: usize = 16;
 
@@ -75,9 +75,10 @@ enum Restored {
 }
 
 impl Rebuild<'_> {
-    /// The next names in the order of digests.
-    pub(super) async fn observation_blobs_after(
+    /// The next names of one kind in the order of digests.
+    pub(super) async fn blobs_after(
         &self,
+        kind: BlobKind,
         after: Option<&BlobPlace>,
     ) -> Result<Vec<BlobPlace>, Failure> {
         let (digest, class) =
@@ -87,7 +88,7 @@ impl Rebuild<'_> {
              where tenant = $1 and kind = $2 and wrapped_dek is not null and (digest, class) > ($3, $4)
              order by digest, class limit $5",
             self.tenant.as_str(),
-            i16::from(BlobKind::Observation.code()),
+            i16::from(kind.code()),
             digest,
             class,
             NAMES_PAGE

@@ -134,7 +134,7 @@ impl Archive {
     /// Another pool of a service's role, to see what it sees.
     pub(crate) fn pool_of(&self, role: DatabaseRole) -> PgPool {
         let url = self.database.url_as(role.as_str());
-        PgPoolOptions::new().max_connections(2).connect_lazy(&url).unwrap()
+        PgPoolOptions::new().max_connections(8).connect_lazy(&url).unwrap()
     }
 
     /// Certificate and key of the authority that signs agents' certificates.
@@ -144,12 +144,22 @@ impl Archive {
 
     /// Storage as the worker reaches it.
     pub(crate) fn storage_for_worker(&self) -> StorageServiceClient<RpcChannel> {
-        StorageServiceClient::new(in_process_as(Role::Worker, self.storage.server()))
+        StorageServiceClient::new(self.storage_of_worker(&Faults::default()))
     }
 
     /// The catalogue as the worker reaches it.
     pub(crate) fn catalogue_for_worker(&self) -> CatalogueServiceClient<RpcChannel> {
-        CatalogueServiceClient::new(in_process_as(Role::Worker, self.ingest.catalogue_server()))
+        CatalogueServiceClient::new(self.catalogue_of_worker(&Faults::default()))
+    }
+
+    pub(crate) fn storage_of_worker(&self, faults: &Faults) -> RpcChannel {
+        let inner = self.storage.server();
+        in_process_as(Role::Worker, Faulty { inner, faults: faults.clone() })
+    }
+
+    pub(crate) fn catalogue_of_worker(&self, faults: &Faults) -> RpcChannel {
+        let inner = self.ingest.catalogue_server();
+        in_process_as(Role::Worker, Faulty { inner, faults: faults.clone() })
     }
 
     pub(crate) fn objects_dir(&self) -> PathBuf {
@@ -229,7 +239,9 @@ impl Archive {
 
     pub(crate) async fn rebuild(&self) -> RebuildReport {
         let (storage, trust) = (self.storage_channel.clone(), self.trust_channel.clone());
-        openarchive_ingest::rebuild(&self.pool, storage, trust, &[tenant()], &|_| {}).await.unwrap()
+        openarchive_ingest::rebuild(&self.pool, storage, trust, &[tenant()], &*self.clock, &|_| {})
+            .await
+            .unwrap()
     }
 }
 

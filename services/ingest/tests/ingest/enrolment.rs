@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use futures::future::join_all;
 use openarchive_domain::{Clock as _, FixedClock, SystemClock, Timestamp};
 use openarchive_edge::{
     accept::{Acceptor, Arrival, Mode},
@@ -18,6 +19,7 @@ use openarchive_edge::{
     spool::Spool,
     sync::{BackOff, CoreAddress, LogTrust, SyncOptions, SyncWorker},
 };
+use openarchive_ingest::RebuildReport;
 use openarchive_ledger::policy::Policy;
 use openarchive_mail::journal::JournalMode;
 use openarchive_proto::ingest::v1::{
@@ -40,7 +42,10 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 
-use crate::archive::{Archive, TENANT, WAIT_MAX};
+use crate::{
+    archive::{Archive, TENANT, WAIT_MAX},
+    faults::Fails,
+};
 
 const DAY_MILLIS: i64 = 86_400_000;
 const REFUSED: &str = "the token lets nobody in: it is unknown, used or over; have another one made";
@@ -52,12 +57,16 @@ impl Archive {
     }
 
     async fn revoke(&self, agent: &str) -> RevokeAgentResponse {
+        self.try_revoke(agent).await.unwrap()
+    }
+
+    async fn try_revoke(&self, agent: &str) -> Result<RevokeAgentResponse, Status> {
         let request = RevokeAgentRequest {
             tenant: TENANT.to_owned(),
             agent: agent.to_owned(),
             reason: "the machine was stolen".to_owned(),
         };
-        self.catalogue.clone().revoke_agent(request).await.unwrap().into_inner()
+        Ok(self.catalogue.clone().revoke_agent(request).await?.into_inner())
     }
 
     /// As one calls who has no certificate.
@@ -150,6 +159,32 @@ async fn a_token_lets_one_request_in_for_whom_it_was_made_while_it_is_valid() {
     assert!(!rows.concat().contains(&token[4..]));
 }
 
+/// Callers that have no certificate, while the table of their tokens is locked: those beyond the limit wait without a
+/// connection to the database, and an agent is served.
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_without_a_certificate_hold_few_connections_to_the_database() {
+    const SERVED_AT_ONCE: i64 = 4;
+    let archive = Archive::start().await;
+    let archive = &archive;
+    let tokens: Vec<String> = join_all(
+        (0..8).map(|number| async move { archive.token(TENANT, &format!("mx{number}")).await.unwrap() }),
+    )
+    .await;
+    let mut lock = archive.pool.begin().await.unwrap();
+    sqlx::raw_sql("lock table ingest.enrolment in access exclusive mode").execute(&mut *lock).await.unwrap();
+    let request = fresh_request();
+    let calls = join_all(tokens.iter().map(|token| archive.enrol(token, &request)));
+    let waiting = "pg_stat_activity where wait_event_type = 'Lock' and query like '%use_enrolment%'";
+    let looks = async {
+        until("the limit is reached", async || archive.count(waiting).await == SERVED_AT_ONCE).await;
+        archive.agent("acme/mx99").report(0).await.unwrap();
+        assert_eq!(archive.count(waiting).await, SERVED_AT_ONCE);
+        lock.rollback().await.unwrap();
+    };
+    let (answers, ()) = tokio::join!(calls, looks);
+    assert!(answers.iter().all(Result::is_ok), "each is served in its turn: {answers:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_agent_is_refused_by_every_method_and_others_are_not() {
     let archive = Archive::start().await;
@@ -181,6 +216,17 @@ async fn a_revoked_agent_is_refused_by_every_method_and_others_are_not() {
             assert!(answer.is_none_or(|status| status.code() != Code::PermissionDenied), "{path} {other}");
         }
     }
+
+    // Also after the database was lost; then the one that was revoked while storage was away is shut out as well, once
+    // somebody was told that it is.
+    archive.faults.plan("PutBlobs", Fails::Before);
+    let half_done = archive.try_revoke("mx9").await.unwrap_err();
+    assert_eq!(half_done.code(), Code::Unavailable, "{half_done:?}");
+    archive.revoke("mx9").await;
+    archive.execute("truncate ingest.revoked_agent").await;
+    assert_eq!(archive.rebuild().await, RebuildReport::default());
+    assert_eq!(archive.revoke("mx7").await.revoked_at, revoked_at);
+    assert_eq!(archive.count("ingest.revoked_agent").await, 2);
 
     // The agent says so, and keeps its mail.
     let site = Site::new();

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use openarchive_domain::Timestamp;
 use serde_json::{Map, Value};
 
@@ -120,6 +122,16 @@ pub(super) fn plain(text: &str, bytes_max: usize) -> Option<String> {
     let allowed = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'@' | b'"' | b'\\' | b'<' | b'>');
     let fits = !text.is_empty() && text.len() <= bytes_max;
     (fits && text.bytes().all(allowed)).then(|| text.to_owned())
+}
+
+/// A list without order or doubles of its own: each item is greater than the one before.
+pub(super) fn ascending<T: Ord + Copy>(
+    items: &[Value],
+    read: impl Fn(&Value) -> Option<T>,
+) -> Option<BTreeSet<T>> {
+    let read: Vec<T> = items.iter().map(read).collect::<Option<_>>()?;
+    let ascends = read.windows(2).all(|pair| pair[0] < pair[1]);
+    ascends.then(|| read.into_iter().collect())
 }
 
 /// Sixteen bytes as a UUID is written (RFC 9562 section 4): lowercase, with hyphens.

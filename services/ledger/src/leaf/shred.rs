@@ -8,8 +8,8 @@ use openarchive_domain::{Digest, Timestamp};
 use serde_json::{Value, json};
 
 use super::{
-    ACTOR_BYTES_MAX, LeafError, Stamped, VERSION, fields::Fields, fields::plain, key_of, parse_uuid_text,
-    uuid_text,
+    ACTOR_BYTES_MAX, LeafError, Stamped, VERSION, fields::Fields, fields::ascending, fields::plain, key_of,
+    parse_uuid_text, uuid_text,
 };
 use crate::{checkpoint::parse_decimal, origin::TenantOrArchive};
 
@@ -133,11 +133,5 @@ fn places(items: &[Value]) -> Option<ShredPlaces> {
     };
     let read: Vec<_> = items.iter().map(place).collect::<Option<_>>()?;
     let ascends = read.windows(2).all(|pair| pair[0].0 < pair[1].0);
-    ascends.then(|| read.into_iter().collect())
-}
-
-fn ascending<T: Ord + Copy>(items: &[Value], read: impl Fn(&Value) -> Option<T>) -> Option<BTreeSet<T>> {
-    let read: Vec<T> = items.iter().map(read).collect::<Option<_>>()?;
-    let ascends = read.windows(2).all(|pair| pair[0] < pair[1]);
     ascends.then(|| read.into_iter().collect())
 }

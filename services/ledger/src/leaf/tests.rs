@@ -302,6 +302,8 @@ fn acts_of_governance_read_back_and_have_keys_of_their_own() {
         ),
         (hold(HoldAction::Released).body(), AnyLeaf::Hold(hold(HoldAction::Released))),
         (resume.body(), AnyLeaf::Resume(resume)),
+        (released(&[3, 20]).body(), AnyLeaf::QuarantineRelease(released(&[3, 20]))),
+        (released(&[3]).body(), AnyLeaf::QuarantineRelease(released(&[3]))),
     ];
     let mut keys = std::collections::BTreeSet::new();
     for (body, leaf) in all {
@@ -309,7 +311,32 @@ fn acts_of_governance_read_back_and_have_keys_of_their_own() {
         keys.insert(leaf.idempotency_key());
         assert_eq!(AnyLeaf::parse(&bytes), Ok(Stamped { leaf, time: time() }));
     }
-    assert_eq!(keys.len(), 4);
+    assert_eq!(keys.len(), 6);
+}
+
+fn released(leaves: &[u64]) -> QuarantineReleaseLeaf {
+    QuarantineReleaseLeaf {
+        tenant: "acme".parse().unwrap(),
+        leaves: leaves.iter().copied().collect(),
+        actor: "tok-1".to_owned(),
+        occurred_at: Timestamp::from_millis(1_700_000_000_000),
+    }
+}
+
+#[test]
+fn a_release_from_quarantine_names_at_least_one_leaf_and_each_once() {
+    let body = released(&[3, 20]).body();
+    assert_eq!(
+        crate::jcs::canonicalize(&body).unwrap(),
+        "{\"actor\":\"tok-1\",\"kind\":\"quarantine-release\",\"leaves\":[\"3\",\"20\"],\
+         \"occurred_at\":\"2023-11-14T22:13:20.000Z\",\"tenant\":\"acme\",\"v\":1}"
+    );
+    for bad in [serde_json::json!([]), serde_json::json!(["20", "3"]), serde_json::json!(["3", "3"])] {
+        let mut body = body.clone();
+        body["leaves"] = bad;
+        let parsed = QuarantineReleaseLeaf::parse(&stamp(body, time()).unwrap());
+        assert!(matches!(parsed, Err(LeafError::Field { field: "leaves", .. })), "{parsed:?}");
+    }
 }
 
 #[test]

@@ -131,7 +131,9 @@ impl<R: BufRead + Seek> MboxReader<R> {
                 break offset;
             }
         };
-        if self.piece.starts_with(FROM) && self.ends_line() && self.piece.len() <= FROM_LINE_BYTES_MAX {
+        // The file's last line is one by the same signs as where another message goes before it.
+        let is_whole = self.ends_line() || begins_message(&self.piece, true);
+        if self.piece.starts_with(FROM) && is_whole && self.piece.len() <= FROM_LINE_BYTES_MAX {
             return Ok(Some(offset));
         }
         self.pass_over_text()?;

@@ -161,6 +161,18 @@ fn what_stands_before_the_first_from_line_is_named_and_passed_over() {
     assert!(other.next().is_none());
 }
 
+#[test]
+fn a_from_line_without_its_line_end_is_the_same_message_whether_reading_resumes_there_or_not() {
+    let file = format!("{FROM_LINE}A: b\n\nFrom a Tue Aug  6 11:51:02 2002");
+    let read: Vec<MboxMessage> = reader(file.as_bytes()).map(Result::unwrap).collect();
+    assert_eq!(read.len(), 2);
+    let resumed = MboxReader::resume_at(Cursor::new(file.as_bytes()), read[0].entry.next).unwrap();
+    assert_eq!(resumed.map(Result::unwrap).collect::<Vec<_>>(), read[1..]);
+    // Text that ends the file is none.
+    let text = reader(b"From here").next();
+    assert!(matches!(text, Some(Err(MboxError::NoFromLine { offset: 0, next: 9 }))));
+}
+
 /// A file whose end cannot be read.
 struct Failing(Cursor<Vec<u8>>);
 impl Read for Failing {

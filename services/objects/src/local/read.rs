@@ -10,9 +10,9 @@ use openarchive_domain::Timestamp;
 
 use super::{
     Inner, blocking,
-    write::{cannot, is_absent},
+    write::{cannot, hash_file, is_absent},
 };
-use crate::{Meta, ObjectError, ObjectKey, PIECE_BYTES_MAX, WHOLE_BYTES_MAX};
+use crate::{Meta, ObjectError, ObjectKey, PIECE_BYTES_MAX, WHOLE_BYTES_MAX, store::Standing};
 
 impl Inner {
     pub(super) fn get(&self, key: &ObjectKey) -> Result<Vec<u8>, ObjectError> {
@@ -39,6 +39,17 @@ impl Inner {
             Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(cannot("look at", key, error)),
         }
+    }
+
+    /// Reads the whole object, but keeps nothing of it.
+    pub(super) fn standing(&self, key: &ObjectKey) -> Result<Option<Standing>, ObjectError> {
+        let Some(Meta { lock_until, .. }) = self.head(key)? else { return Ok(None) };
+        let (mut file, _) = match self.open_file(key) {
+            Err(ObjectError::NotFound { .. }) => return Ok(None),
+            other => other?,
+        };
+        let (sha256, length) = hash_file(&mut file).map_err(|source| cannot("read", key, source))?;
+        Ok(Some(Standing { sha256, length, lock_until }))
     }
 
     pub(super) fn open_reader(&self, key: &ObjectKey) -> Result<LocalReader, ObjectError> {

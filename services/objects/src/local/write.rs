@@ -181,7 +181,7 @@ fn set_lock(file: &File, lock_until: Option<Timestamp>) -> io::Result<()> {
     file.set_times(FileTimes::new().set_modified(modified))
 }
 
-fn hash_file(file: &mut File) -> io::Result<(Digest, u64)> {
+pub(crate) fn hash_file(file: &mut File) -> io::Result<(Digest, u64)> {
     let mut hasher = DigestHasher::default();
     let mut piece = vec![0; HASH_PIECE_BYTES];
     loop {

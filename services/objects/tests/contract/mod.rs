@@ -30,6 +30,7 @@ macro_rules! suite {
                 a_reader_gives_the_whole_in_pieces,
                 what_is_not_there_is_not_found,
                 a_whole_read_beyond_its_limit_is_refused,
+                what_was_written_reads_back_and_anything_else_does_not,
             ]);
             $crate::contract::tests!($make, locks: [
                 a_locked_object_is_neither_deleted_nor_replaced_until_its_date,
@@ -45,6 +46,8 @@ macro_rules! suite {
                 a_failed_call_does_nothing_and_a_lost_answer_does_everything,
                 only_the_planned_calls_go_wrong,
                 a_writer_that_repeats_itself_succeeds_after_either_fault,
+                a_lost_write_is_answered_like_any_other_and_did_not_happen,
+                a_plan_for_a_prefix_counts_only_the_writes_under_it,
             ]);
         }
     };

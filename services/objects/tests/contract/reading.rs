@@ -1,7 +1,8 @@
+use openarchive_domain::Timestamp;
 use openarchive_objects::{ObjectError, PIECE_BYTES_MAX, WHOLE_BYTES_MAX};
 
 use super::key;
-use crate::Subject;
+use crate::{NOW, Subject};
 
 pub(crate) async fn a_range_is_exact_or_refused(subject: Subject) {
     subject.store.create(&key("a"), b"0123456789".to_vec(), None).await.unwrap();
@@ -53,4 +54,23 @@ pub(crate) async fn a_whole_read_beyond_its_limit_is_refused(subject: Subject) {
     assert!(matches!(refused, Err(ObjectError::TooLarge { .. })));
     let allowed = subject.store.get_range(&key("large"), 1, WHOLE_BYTES_MAX).await.unwrap();
     assert_eq!(allowed.len() as u64, WHOLE_BYTES_MAX);
+}
+
+pub(crate) async fn what_was_written_reads_back_and_anything_else_does_not(subject: Subject) {
+    let (at, later) = (NOW, Timestamp::from_millis(NOW.as_millis() + 1));
+    let unlocked = subject.store.create(&key("a"), b"abc".to_vec(), None).await.unwrap();
+    let locked = subject.store.create(&key("b"), b"abc".to_vec(), Some(at)).await.unwrap();
+    subject.store.read_back(&key("a"), &unlocked, None).await.unwrap();
+    subject.store.read_back(&key("b"), &locked, None).await.unwrap();
+    subject.store.read_back(&key("b"), &locked, Some(at)).await.unwrap();
+    let other = subject.store.create(&key("c"), b"abd".to_vec(), None).await.unwrap();
+    for (key, version, lock) in [
+        (key("absent"), &unlocked, None),
+        (key("a"), &other, None),
+        (key("a"), &unlocked, Some(at)),
+        (key("b"), &locked, Some(later)),
+    ] {
+        let refused = subject.store.read_back(&key, version, lock).await;
+        assert!(matches!(&refused, Err(ObjectError::NotAsWritten { .. })), "{key} {lock:?} {refused:?}");
+    }
 }

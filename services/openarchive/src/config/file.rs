@@ -21,6 +21,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) calls: Calls,
     pub(super) trust: Option<Trust>,
+    #[serde(default)]
+    pub(super) worker: Worker,
 }
 
 #[derive(Debug, Deserialize)]
@@ -100,6 +102,20 @@ pub(super) struct Trust {
 pub(super) struct AgentsCa {
     pub(super) certificate: PathBuf,
     pub(super) key: PathBuf,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Worker {
+    #[serde(default)]
+    pub(super) fixity: Fixity,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Fixity {
+    pub(super) interval_days: Option<u32>,
+    pub(super) bytes_per_second: Option<u64>,
 }
 
 /// The error names the key, or the line where the text is not YAML.

@@ -37,6 +37,8 @@ calls:
 trust:
   keys: keys
   agentsCa: {certificate: agents.crt, key: agents.key}
+worker:
+  fixity: {intervalDays: 7, bytesPerSecond: 1000000}
 ";
 
 const SERVICES: [Role; 6] =
@@ -157,6 +159,15 @@ const BAD: &[(Role, &str, &str, &str)] = &[
         "trust.agentsCa.certificate: DIR/no.crt is not a file",
     ),
     (Role::Trust, "key: agents.key", "key: no.key", "trust.agentsCa.key: DIR/no.key is not a file"),
+    (Role::Worker, "intervalDays: 7", "interval: 7", "worker.fixity.interval: unknown field"),
+    (Role::Worker, "intervalDays: 7", "intervalDays: 0", "worker.fixity.intervalDays: 0 is no such number"),
+    (
+        Role::Worker,
+        "intervalDays: 7",
+        "intervalDays: 367",
+        "worker.fixity.intervalDays: 367 is no such number",
+    ),
+    (Role::Worker, "1000000", "65535", "worker.fixity.bytesPerSecond: 65535 is too slow"),
     (Role::Ingest, "listen: {", "listen: {{", "DIR/role.yaml: "),
 ];
 
@@ -168,6 +179,20 @@ fn each_bad_key_is_refused_with_its_name_and_what_to_do() {
         assert!(refused.contains(says), "{to:?}: {refused}\n  should say: {says}");
         assert!(refused.starts_with("DIR/role.yaml"), "{refused}");
     }
+}
+
+#[test]
+fn the_fixity_pass_is_as_configured_within_its_limits_and_usual_otherwise() {
+    let check = |section: &str, days: u64, bytes_per_second: u64| {
+        let written = "worker:\n  fixity: {intervalDays: 7, bytesPerSecond: 1000000}\n";
+        assert!(GOOD.contains(written));
+        let fixity = load(Role::Worker, &GOOD.replace(written, section), &[]).unwrap().fixity;
+        assert_eq!((fixity.interval.as_secs(), fixity.bytes_per_second), (days * 86_400, bytes_per_second));
+    };
+    check("", 30, 16 * 1024 * 1024);
+    check("worker: {}\n", 30, 16 * 1024 * 1024);
+    check("worker: {fixity: {intervalDays: 1, bytesPerSecond: 65536}}\n", 1, 65_536);
+    check("worker: {fixity: {intervalDays: 366}}\n", 366, 16 * 1024 * 1024);
 }
 
 #[test]

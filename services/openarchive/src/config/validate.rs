@@ -4,14 +4,16 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use openarchive_rpc::Target;
 use openarchive_schema::DatabaseRole;
 use openarchive_topology::Role;
+use openarchive_worker::{FIXITY_BYTES_PER_SECOND_DEFAULT, FIXITY_INTERVAL_DEFAULT};
 
 use super::{
-    ArchiveConfig, ConfigError, DatabaseUrl, RoleConfig, TlsConfig, TrustSection,
+    ArchiveConfig, ConfigError, DatabaseUrl, FixitySection, RoleConfig, TlsConfig, TrustSection,
     file::{self, File},
 };
 
@@ -104,7 +106,7 @@ impl Refuser<'_> {
 pub(super) fn validate(role: Role, file: File, path: &Path) -> Result<RoleConfig, ConfigError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let refuse = Refuser { path };
-    let File { archive, listen, tls, database, objects, data_dir, calls, trust } = file;
+    let File { archive, listen, tls, database, objects, data_dir, calls, trust, worker } = file;
     let needs = needs(role);
     let tls = refuse.required(tls, "tls", role)?;
     let (address, key) =
@@ -153,6 +155,7 @@ pub(super) fn validate(role: Role, file: File, path: &Path) -> Result<RoleConfig
         },
         calls: called(&calls, needs.calls, role, &refuse)?,
         trust,
+        fixity: fixity(&worker.fixity, &refuse)?,
     })
 }
 
@@ -182,6 +185,33 @@ fn archive_config(archive: file::Archive, refuse: &Refuser<'_>) -> Result<Archiv
         refuse.value("archive.retention.default", problem, "write a class such as 10y-received-forbidden")
     })?;
     Ok(ArchiveConfig { domain: archive.domain, name: archive.name, tenants, default_class })
+}
+
+/// Days of one fixity pass, at most: what nobody has read for years may be gone from every replica and backup.
+const FIXITY_INTERVAL_DAYS_MAX: u32 = 366;
+/// Bytes a second that a fixity pass may be given, at least: slower, and it never comes round.
+const FIXITY_BYTES_PER_SECOND_MIN: u64 = 64 * 1024;
+
+fn fixity(file: &file::Fixity, refuse: &Refuser<'_>) -> Result<FixitySection, ConfigError> {
+    let interval = match file.interval_days {
+        None => FIXITY_INTERVAL_DEFAULT,
+        Some(days @ 1..=FIXITY_INTERVAL_DAYS_MAX) => Duration::from_secs(u64::from(days) * 24 * 3600),
+        Some(days) => {
+            let remedy = format!("write 1 to {FIXITY_INTERVAL_DAYS_MAX} days");
+            return Err(refuse.value(
+                "worker.fixity.intervalDays",
+                format!("{days} is no such number"),
+                remedy,
+            ));
+        }
+    };
+    let bytes_per_second = file.bytes_per_second.unwrap_or(FIXITY_BYTES_PER_SECOND_DEFAULT);
+    if bytes_per_second < FIXITY_BYTES_PER_SECOND_MIN {
+        let remedy = format!("write at least {FIXITY_BYTES_PER_SECOND_MIN}");
+        let problem = format!("{bytes_per_second} is too slow");
+        return Err(refuse.value("worker.fixity.bytesPerSecond", problem, remedy));
+    }
+    Ok(FixitySection { interval, bytes_per_second })
 }
 
 fn database_url(refuse: &Refuser<'_>, folder: &Path, path: &Path) -> Result<DatabaseUrl, ConfigError> {

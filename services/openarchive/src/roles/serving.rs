@@ -10,20 +10,19 @@ use openarchive_rpc::{
     Authorise, ClientCertificates, ReloadingCertificate, ReloadingTls, RpcChannel, ServerTls, TlsFiles,
     connect, serve, server_builder,
 };
-use openarchive_telemetry::{AdminServer, Readiness, TraceServer};
+use openarchive_telemetry::TraceServer;
 use openarchive_topology::Role;
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::watch,
-    task::JoinHandle,
 };
 use tonic::transport::server::Router;
 use tower::layer::util::{Identity as NoLayer, Stack};
 use tracing::info;
 
-use crate::config::RoleConfig;
+use crate::{config::RoleConfig, probes};
 
 /// Connections of one process's pool.
 const POOL_CONNECTIONS_MAX: u32 = 16;
@@ -94,7 +93,8 @@ impl Serving {
             Role::Ingest => ClientCertificates::Optional,
             _ => ClientCertificates::Required,
         };
-        let probes = probes(self.role, self.admin, pool.cloned(), self.stop.clone());
+        let probes = probes::serve(self.admin, pool.cloned(), self.stop.clone());
+        info!(role = self.role.name(), "serves");
         let served = serve(self.listener, router, ServerTls { files: self.tls, clients }, self.stop).await;
         probes.abort();
         Ok(served?)
@@ -108,7 +108,8 @@ impl Serving {
         pool: &PgPool,
     ) -> anyhow::Result<()> {
         let tls = ReloadingCertificate::load(&config.tls.certificate, &config.tls.key)?;
-        let probes = probes(self.role, self.admin, Some(pool.clone()), self.stop.clone());
+        let probes = probes::serve(self.admin, Some(pool.clone()), self.stop.clone());
+        info!(role = self.role.name(), "serves");
         let mut stop = self.stop;
         let stopped = async move {
             let _ = stop.wait_for(|stop| *stop).await;
@@ -125,25 +126,6 @@ impl Serving {
 pub(super) fn objects(folder: &Path) -> anyhow::Result<ObjectStore> {
     let store = LocalStore::open(folder, Arc::new(SystemClock));
     Ok(store.with_context(|| format!("the object store {} does not open", folder.display()))?.into())
-}
-
-/// Answers probes and metrics until it is aborted. Ready means: the sockets are open and the database answers. What a
-/// role calls is not asked: a role that is down would make all its callers unready too.
-fn probes(
-    role: Role,
-    listener: TcpListener,
-    pool: Option<PgPool>,
-    stop: watch::Receiver<bool>,
-) -> JoinHandle<()> {
-    let mut readiness = Readiness::new();
-    if let Some(pool) = pool {
-        readiness = readiness.needs("database", move || {
-            let pool = pool.clone();
-            async move { openarchive_schema::check(&pool).await.is_ok() }
-        });
-    }
-    info!(role = role.name(), "serves");
-    tokio::spawn(AdminServer::new(readiness).serve(listener, stop))
 }
 
 /// Turns true at SIGTERM or SIGINT.

@@ -1,7 +1,8 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use openarchive_domain::SystemClock;
 use openarchive_topology::Role;
-use openarchive_worker::{Worker, WorkerConfig};
+use openarchive_worker::{Fixity, Worker, WorkerConfig};
 
 use super::serving::Serving;
 use crate::config::RoleConfig;
@@ -19,6 +20,11 @@ pub(super) async fn run(config: RoleConfig) -> anyhow::Result<()> {
         storage: serving.call(&config, Role::Storage),
         tenants: config.archive.tenants.iter().map(ToString::to_string).collect(),
         retry_after: JOB_RETRY_AFTER,
+        fixity: Some(Fixity {
+            interval: config.fixity.interval,
+            bytes_per_second: config.fixity.bytes_per_second,
+            clock: Arc::new(SystemClock),
+        }),
     });
     let router = serving.builder().add_service(worker.server());
     serving.serve(router, Some(&pool)).await?;

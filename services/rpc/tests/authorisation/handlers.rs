@@ -67,8 +67,10 @@ service!(catalogue_service_server::CatalogueService {
     finish_shred(FinishShredRequest) -> FinishShredResponse;
     get_shred_certificate(GetShredCertificateRequest) -> GetShredCertificateResponse;
     plan_expiry(PlanExpiryRequest) -> PlanExpiryResponse;
+    run_expiry(RunExpiryRequest) -> RunExpiryResponse;
     lift_suspension(LiftSuspensionRequest) -> LiftSuspensionResponse;
     list_quarantine(ListQuarantineRequest) -> ListQuarantineResponse;
+    release_quarantine(ReleaseQuarantineRequest) -> ReleaseQuarantineResponse;
     create_enrolment(CreateEnrolmentRequest) -> CreateEnrolmentResponse;
     revoke_agent(RevokeAgentRequest) -> RevokeAgentResponse;
 });
@@ -81,6 +83,7 @@ service!(storage_service_server::StorageService {
     extend_lock(ExtendLockRequest) -> ExtendLockResponse;
     locate_blobs(LocateBlobsRequest) -> LocateBlobsResponse;
     shred(ShredRequest) -> ShredResponse;
+    list_packs(ListPacksRequest) -> ListPacksResponse;
     verify_pack(VerifyPackRequest) -> VerifyPackResponse;
     get_worm_status(GetWormStatusRequest) -> GetWormStatusResponse;
 });

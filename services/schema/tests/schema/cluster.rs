@@ -37,8 +37,8 @@ const ROWS: &str = "
   insert into jobs.job (kind, tenant, payload) values ('index', 'TENANT', '{}');
 ";
 
-/// One row in every table that migration 0004 added.
-const ROWS_OF_0004: &str = "
+/// One row in every table that migrations 0004 and 0006 added.
+const LATER_ROWS: &str = "
   insert into storage.pack_lock values ('00000000-0000-0000-0000-00000000000NUMBER', 'TENANT', 2);
   insert into storage.pack_copy values ('00000000-0000-0000-0000-00000000000NUMBER', 2, 'TENANT', 'class', 1,
     decode(repeat('0a', 32), 'hex'), 1, 1, 1, 1, null);
@@ -53,6 +53,8 @@ const ROWS_OF_0004: &str = "
   insert into ingest.shred_blob values ('TENANT', '00000000-0000-0000-0000-000000000001', 1,
     decode(repeat('0a', 32), 'hex'), 'class');
   insert into ingest.suspension values ('TENANT', null, null);
+  insert into storage.pack_deletion values ('00000000-0000-0000-0000-00000000000NUMBER', 'TENANT', 2);
+  insert into ingest.quarantine_release values ('TENANT', 1, 1, NUMBER);
 ";
 
 pub(crate) const TENANTS: [&str; 2] = ["acme", "other"];
@@ -85,7 +87,7 @@ impl Cluster {
         let cluster = Self::migrated().await;
         cluster.insert_rows().await;
         for (number, tenant) in (1..).zip(TENANTS) {
-            let rows = ROWS_OF_0004.replace("TENANT", tenant).replace("NUMBER", &format!("{number}"));
+            let rows = LATER_ROWS.replace("TENANT", tenant).replace("NUMBER", &format!("{number}"));
             cluster.sql(&rows).await;
         }
         cluster

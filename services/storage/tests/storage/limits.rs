@@ -1,15 +1,17 @@
 use std::time::Duration;
 
 use openarchive_proto::storage::v1::{
-    PutBlobsRequest, StatBlobsRequest, VerifyPackRequest, put_blobs_request::Item,
+    ListPacksRequest, PackSummary, PutBlobsRequest, StatBlobsRequest, VerifyPackRequest,
+    put_blobs_request::Item,
 };
 use openarchive_rpc::{CHUNK_BYTES_MAX, has_reason};
 use openarchive_storage::{
-    BLOBS_PER_CALL_MAX, INVALID_REQUEST, PACK_BLOBS_MAX, STAT_BLOBS_MAX, STORAGE_UNAVAILABLE, StorageParts,
+    BLOBS_PER_CALL_MAX, INVALID_REQUEST, LIST_PACKS_MAX, PACK_BLOBS_MAX, STAT_BLOBS_MAX, STORAGE_UNAVAILABLE,
+    StorageParts,
 };
-use tonic::{Code, transport::Endpoint};
+use tonic::{Code, Status, transport::Endpoint};
 
-use crate::archive::{Archive, Blob, CLASS, LINGER, TENANT, noise, request};
+use crate::archive::{Archive, Blob, CLASS, Core, LINGER, TENANT, noise, request};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_longer_than_the_limits_is_refused_and_what_just_fits_is_taken() {
@@ -43,6 +45,48 @@ async fn what_is_longer_than_the_limits_is_refused_and_what_just_fits_is_taken()
         assert_eq!(answer.is_ok(), fits);
         assert!(fits || has_reason(&answer.unwrap_err(), INVALID_REQUEST));
     }
+    for (limit, fits) in [(LIST_PACKS_MAX, true), (LIST_PACKS_MAX + 1, false)] {
+        let listed = list_packs(&core, "", limit).await;
+        assert_eq!(listed.is_ok(), fits);
+        assert!(fits || has_reason(&listed.unwrap_err(), INVALID_REQUEST));
+    }
+    archive.stop().await;
+}
+
+async fn list_packs(core: &Core, after: &str, limit: u32) -> Result<Vec<PackSummary>, Status> {
+    let request = ListPacksRequest { after_pack_id: after.to_owned(), limit };
+    Ok(core.client.clone().list_packs(request).await?.into_inner().packs)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packs_are_listed_in_turn_each_once_with_their_tenant_and_length() {
+    let archive = Archive::start().await;
+    let core = archive.core().await;
+    for seed in 0..5 {
+        core.put(&[Blob::part(noise(seed, 2_000))]).await.unwrap();
+    }
+    let all = list_packs(&core, "", 0).await.unwrap();
+    let rows: Vec<(String, i64)> =
+        sqlx::query_as("select pack_id::text, length from storage.pack order by pack_id")
+            .fetch_all(archive.pool())
+            .await
+            .unwrap();
+    let said: Vec<(String, i64)> =
+        all.iter().map(|pack| (pack.pack_id.clone(), pack.length as i64)).collect();
+    assert_eq!((said.len(), said), (5, rows));
+    assert!(all.iter().all(|pack| pack.tenant == TENANT));
+    let mut paged: Vec<PackSummary> = Vec::new();
+    loop {
+        let after = paged.last().map_or(String::new(), |pack| pack.pack_id.clone());
+        let page = list_packs(&core, &after, 2).await.unwrap();
+        let last = page.len() < 2;
+        paged.extend(page);
+        if last {
+            break;
+        }
+    }
+    assert_eq!(paged, all);
+    assert!(has_reason(&list_packs(&core, "x", 1).await.unwrap_err(), INVALID_REQUEST));
     archive.stop().await;
 }
 

@@ -11,3 +11,4 @@ mod large;
 mod limits;
 mod rebuild;
 mod round_trip;
+mod shredding;

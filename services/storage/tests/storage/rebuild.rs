@@ -39,8 +39,7 @@ async fn an_empty_database_is_filled_again_from_packs_and_key_files() {
     let before = catalogue(&archive).await;
     let packs = archive.count("pack").await as u64;
 
-    let empty =
-        "truncate storage.outbox, storage.pack_entry, storage.pack_copy, storage.pack_lock, storage.pack";
+    let empty = "truncate storage.pack cascade";
     sqlx::query(empty).execute(archive.pool()).await.unwrap();
     // Interrupted twice: by a store that goes away, and by rows that are missing for some packs.
     let objects = archive.parts.objects.clone().with_faults(Faults::at(30, Calls::All, Fault::Failed));
@@ -87,12 +86,7 @@ async fn leftovers_and_copies_do_not_disturb_a_rebuild() {
         .await
         .unwrap();
     archive.all_leaves().await;
-    sqlx::query(
-        "truncate storage.outbox, storage.pack_entry, storage.pack_copy, storage.pack_lock, storage.pack",
-    )
-    .execute(archive.pool())
-    .await
-    .unwrap();
+    sqlx::query("truncate storage.pack cascade").execute(archive.pool()).await.unwrap();
     let report = openarchive_storage::rebuild(&archive.parts, |_| {}).await.unwrap();
     assert_eq!((report.packs, report.blobs, report.findings.len()), (2, 1, 1));
     assert!(report.findings[0].to_string().ends_with(": the key file is missing"), "{}", report.findings[0]);

@@ -78,6 +78,12 @@ table! {
         "Jobs in the table, as of the last count";
     DEAD_LETTERS: Counter "openarchive_worker_dead_letters" None ["kind"]
         "Jobs that were set aside for a person to look at";
+    FIXITY_PACKS: Counter "openarchive_worker_fixity_packs" None ["outcome"]
+        "Packs that the fixity pass has read again: whole, damaged, or unchecked because that was not possible";
+    FIXITY_BYTES: Counter "openarchive_worker_fixity" Bytes []
+        "Bytes of the packs that the fixity pass has read again";
+    FIXITY_PASS_TIME: Gauge "openarchive_worker_fixity_pass_timestamp" Seconds []
+        "When every pack had been read again for the last time, in seconds since 1970; 0 before the first pass";
     INDEX_DOCUMENTS: Gauge "openarchive_index_documents" None []
         "Documents that can be found";
     SEARCH_SECONDS: Histogram "openarchive_index_search" Seconds []

@@ -1,9 +1,11 @@
+use openarchive_domain::Timestamp;
 use openarchive_ledger::checkpoint::Checkpoint;
 use openarchive_objects::ObjectError;
 
 use super::{PublishError, SigningRefusal, published::Published, tiles};
 use crate::{
     heads::{self, Head},
+    locks::locked_from_now,
     log_objects::LogObjects,
     log_state::LogState,
     shared::Shared,
@@ -29,7 +31,8 @@ pub(super) async fn publish(
         return Ok(published);
     }
     let objects = LogObjects::new(shared.objects.clone(), published.log());
-    tiles::write_growth(&shared.pool, &objects, &published.row, &mut published.edge, size).await?;
+    let lock = locked_from_now(&*shared.clock)?;
+    tiles::write_growth(&shared.pool, &objects, &published.row, &mut published.edge, size, lock).await?;
     let root = tiles::prove_written(&shared.pool, &objects, &published.row, old, size).await?;
     let log = published.log().clone();
     if root != published.edge.root() {
@@ -37,7 +40,7 @@ pub(super) async fn publish(
     }
     let ordinal = published.next_ordinal;
     let head = Head { origin: published.row.origin.clone(), size, root, previous: published.previous };
-    claim(shared, &published, &head).await?;
+    claim(shared, &published, &head, lock).await?;
     let checkpoint = Checkpoint { origin: head.origin.to_string(), size, root };
     let note = checkpoint
         .sign(&shared.keys.signer(&head.origin))
@@ -56,8 +59,14 @@ pub(super) async fn publish(
     Ok(published)
 }
 
-/// Makes the head that nobody can make twice. A pending one must be exactly this one.
-async fn claim(shared: &Shared, published: &Published, head: &Head) -> Result<(), PublishError> {
+/// Makes the head that nobody can make twice, and sees it stand: a signature without it would be forgotten by an
+/// archive that is set back. A pending one must be exactly this one.
+async fn claim(
+    shared: &Shared,
+    published: &Published,
+    head: &Head,
+    lock: Timestamp,
+) -> Result<(), PublishError> {
     let (log, ordinal) = (published.log(), published.next_ordinal);
     if let Some(pending) = published.pending.front() {
         if pending == head {
@@ -65,8 +74,9 @@ async fn claim(shared: &Shared, published: &Published, head: &Head) -> Result<()
         }
         return Err(SigningRefusal::OtherHistory { log: log.to_string(), ordinal, size: head.size }.into());
     }
-    match shared.objects.create(&heads::key(log, ordinal), head.bytes(), None).await {
-        Ok(_) => Ok(()),
+    let key = heads::key(log, ordinal);
+    match shared.objects.create(&key, head.bytes(), Some(lock)).await {
+        Ok(version) => Ok(shared.objects.read_back(&key, &version, Some(lock)).await?),
         // Another signer's, or our own whose answer was lost: taking up anew finds out.
         Err(ObjectError::Exists { .. }) => {
             Err(SigningRefusal::HeadTaken { log: log.to_string(), ordinal }.into())

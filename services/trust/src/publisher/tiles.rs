@@ -1,4 +1,5 @@
 use futures::{StreamExt as _, TryStreamExt as _};
+use openarchive_domain::Timestamp;
 use openarchive_ledger::{
     Hash,
     tiles::{BundleId, RightEdge, TILE_WIDTH, TileId, TileSet, encode_bundle, growth, tiles_of_plan},
@@ -17,13 +18,14 @@ use crate::{
 const CONCURRENT_OBJECTS: usize = 8;
 
 /// Writes everything that the growth from `edge` to `size` needs: bundles as their leaves are read, 256 at a time,
-/// then tiles. `edge` is at `size` afterwards. Safe to repeat.
+/// then tiles; what is full is locked until `lock`. `edge` is at `size` afterwards. Safe to repeat.
 pub(super) async fn write_growth(
     pool: &PgPool,
     objects: &LogObjects,
     row: &LogRow,
     edge: &mut RightEdge,
     size: u64,
+    lock: Timestamp,
 ) -> Result<(), PublishError> {
     let old = edge.size();
     let growth = growth(old, size);
@@ -35,10 +37,12 @@ pub(super) async fn write_growth(
         // Partial tiles on the way are of no checkpoint.
         tiles.extend(edge.append(&hashes).into_iter().filter(|tile| growth.tiles.contains(&tile.id)));
         let bytes = encode_bundle(&leaves).expect("1 to 256 leaves of at most 65,535 bytes: the row's check");
-        write(objects, &bundle, bundle.is_full(), bytes).await?;
+        write(objects, &bundle, bundle.is_full().then_some(lock), bytes).await?;
     }
     futures::stream::iter(tiles)
-        .map(|tile| async move { write(objects, &tile.id, tile.id.is_full(), tile.bytes()).await })
+        .map(|tile| async move {
+            write(objects, &tile.id, tile.id.is_full().then_some(lock), tile.bytes()).await
+        })
         .buffer_unordered(CONCURRENT_OBJECTS)
         .try_collect()
         .await
@@ -47,10 +51,10 @@ pub(super) async fn write_growth(
 async fn write(
     objects: &LogObjects,
     path: &impl std::fmt::Display,
-    full: bool,
+    full_until: Option<Timestamp>,
     bytes: Vec<u8>,
 ) -> Result<(), PublishError> {
-    match objects.write(path, full, bytes).await {
+    match objects.write(path, full_until, bytes).await {
         Err(ObjectError::Exists { key }) => Err(SigningRefusal::ObjectDiffers { key }.into()),
         other => Ok(other?),
     }

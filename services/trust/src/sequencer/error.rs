@@ -2,13 +2,13 @@ use std::sync::Arc;
 
 use openarchive_ledger::leaf::LeafError;
 
-use crate::{heads::HeadError, log_rows::RowDamage};
+use crate::{heads::HeadError, log_rows::RowDamage, publisher::WAY_BACK};
 
 /// Why a log takes no leaves until a person has acted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LogRefusal {
     #[error(
-        "log {log} was set back: its checkpoint of {signed} leaves is about to be or was signed, but the database holds {rows}; bring the database up with `openarchive rebuild` from the tiles, or begin a new log epoch"
+        "log {log} was set back: its checkpoint of {signed} leaves is about to be or was signed, but the database holds {rows}, as after an older backup was restored; {WAY_BACK}"
     )]
     Rewound { log: String, signed: u64, rows: u64 },
     #[error("log {log} belongs to another signing key; restore the archive's keys")]

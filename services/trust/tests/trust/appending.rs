@@ -43,6 +43,12 @@ async fn a_hundred_callers_at_once_get_one_log_without_gaps() {
         indices.extend(caller.await.unwrap());
     }
     assert_eq!(indices, (1..=500).collect());
+    // Leaves that came together were committed together.
+    let commits: i64 = sqlx::query_scalar("select count(distinct xmin::text) from trust.leaf")
+        .fetch_one(&archive.pool)
+        .await
+        .unwrap();
+    assert!(commits <= 250, "{commits} commits for 500 leaves");
     let leaves = all_leaves(&mut client.clone(), LOG).await;
     let first = FirstLeaf::parse(&leaves[0].body).unwrap();
     assert_eq!(first.leaf.log_key, archive.verifier("acme/evidence/1"));

@@ -78,7 +78,8 @@ async fn what_are_no_keys_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenants_first_key_is_one_key_whoever_asks_and_whatever_fails() {
     let archive = Archive::new().await;
-    for (tenant, fault) in [("one", Fault::Failed), ("two", Fault::FailedButPersisted)] {
+    let faults = [("one", Fault::Failed), ("two", Fault::FailedButPersisted), ("three", Fault::Lost)];
+    for (tenant, fault) in faults {
         let objects = archive.store.clone().with_faults(Faults::first(1, Calls::Writes, fault));
         let (trust, client) = start(TrustConfig { objects, ..archive.config() }).await;
         let callers = (0..8).map(|_| {

@@ -53,3 +53,9 @@ async fn a_write_that_failed_is_made_good() {
 async fn a_write_whose_answer_was_lost_is_made_good() {
     check(Fault::FailedButPersisted).await;
 }
+
+/// The store says that it has the object, and has not: it is noticed before anything rests on it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_was_acknowledged_and_lost_is_noticed_and_made_good() {
+    check(Fault::Lost).await;
+}

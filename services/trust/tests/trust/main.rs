@@ -8,5 +8,6 @@ mod certificates;
 mod custody;
 mod damage;
 mod faults;
+mod locks;
 mod publishing;
 mod rebuilding;

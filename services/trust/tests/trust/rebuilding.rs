@@ -4,9 +4,10 @@ use openarchive_proto::trust::v1 as proto;
 use openarchive_trust::{
     CustodyError, FindingCode, Keys,
     rebuild::{RebuildError, RebuildReport, rebuild},
+    sequencer_lock_key,
 };
 
-use crate::archive::{Archive, Client, all_leaves, append, entry, log, prove};
+use crate::archive::{ARCHIVE, Archive, Client, DOMAIN, all_leaves, append, entry, eventually, log, prove};
 
 const LOG: &str = "acme/evidence";
 const AUDIT: &str = "acme/audit";
@@ -177,4 +178,28 @@ async fn nothing_is_rebuilt_under_a_running_service_or_with_foreign_keys() {
     let other = Archive { keys: Keys::from_secrets([1; 32], [9; 32]), ..other };
     let report = run(&other).await.unwrap();
     assert_eq!((report.logs, report.damage.len()), (0, 2));
+}
+
+/// PostgreSQL gives the lock of a process that was killed back when it notices that the connection is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_waits_for_the_lock_of_a_service_that_has_just_gone() {
+    let (archive, _, trust) = filled().await;
+    trust.shutdown().await;
+    let archive = archive.with_empty_database().await;
+    let mut held = archive.pool.begin().await.unwrap();
+    let key = sequencer_lock_key(DOMAIN, ARCHIVE);
+    sqlx::query("select pg_advisory_xact_lock($1)").bind(key).execute(&mut *held).await.unwrap();
+    let tried = || async {
+        let query =
+            "select true from pg_stat_activity where query like '%pg_try_advisory_lock%' and state = 'idle'
+                       and datname = current_database() limit 1";
+        sqlx::query_scalar::<_, bool>(query).fetch_optional(&archive.pool).await.unwrap()
+    };
+    let released = async {
+        eventually("the rebuild meets the lock", tried).await;
+        held.commit().await.unwrap();
+    };
+    let (report, ()) = tokio::join!(run(&archive), released);
+    let report = report.unwrap();
+    assert_eq!((report.logs, report.damage), (2, Vec::new()));
 }
