@@ -12,5 +12,5 @@ cargo test --workspace --locked --no-run
 started=$(date +%s)
 echo "test: built in $((started - built)) s; runs"
 # Every suite runs, so that one look at the output tells all that fails.
-cargo test --workspace --locked --no-fail-fast --config "target.'cfg(unix)'.runner = '$PWD/scripts/run-suite.sh'"
+cargo test --workspace --locked --no-fail-fast --config "target.'cfg(unix)'.runner = ['$PWD/scripts/run-suite.sh']"
 echo "test: all passed in $(($(date +%s) - started)) s"

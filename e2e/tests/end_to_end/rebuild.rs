@@ -101,6 +101,9 @@ fn a_rebuild_that_is_killed_anywhere_and_repeated_brings_everything_back() {
     for at in [Killed::Begun, Killed::Said("ledger"), Killed::Said("storage")] {
         kill_rebuild(&ruin, at);
         assert!(ruin.marker().exists(), "it was killed in the middle: {at:?}");
+        let refused = ruin.archive.offline("all", &["--ingest", "127.0.0.1:0", "--gateway", "127.0.0.1:0"]);
+        assert_eq!(refused.code, 1, "{refused:?}");
+        assert!(refused.stderr.contains("run `openarchive rebuild"), "{refused:?}");
     }
     let rebuilt = ruin.archive.offline("rebuild", &[]);
     assert_eq!(rebuilt.code, 0, "{rebuilt:?}");

@@ -194,6 +194,7 @@ pub(crate) struct Job {
 pub(crate) struct HoldSet {
     pub(crate) hold: String,
     pub(crate) messages: u64,
+    pub(crate) unindexed: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,6 +1,10 @@
 //! `openarchive all` and `openarchive dev`.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context;
 use openarchive_domain::SystemClock;
@@ -19,6 +23,7 @@ use crate::{
     endpoints::{self, Endpoints},
     layout::{DataDir, Secrecy, write_file},
     listeners::bind,
+    rebuild,
 };
 
 /// The agent that `dev` runs beside the core.
@@ -29,6 +34,7 @@ pub(crate) async fn run(arguments: &CoreArguments, smtp: Option<SocketAddr>) -> 
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let data = DataDir::open(&arguments.data)?;
+    rebuild::refuse_unfinished(&data)?;
     let archive = ArchiveFile::open_or_create(data.root(), arguments.domain.as_deref(), &arguments.tenants)?;
     let authority = Authority::open_or_create(&data.tls()?, &archive.domain)?;
     let front = FrontListeners {
@@ -118,14 +124,26 @@ async fn start_agent(
     Agent::start(config, Arc::new(SystemClock)).await.context("the agent does not start")
 }
 
+/// Where a process of this machine reaches what listens at `address`. An address, not a name: a name may have others, too.
+fn from_here(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
 /// The configuration of the agent beside the core: written to a file, so that a person can read what runs.
 fn agent_config(ingest: SocketAddr, smtp: SocketAddr) -> String {
+    let ingest = from_here(ingest);
     format!(
         "# Written anew at each start of `openarchive dev`.
 dataDir: buffer
 hostname: localhost
 core:
-  address: https://localhost:{ingest}
+  address: https://{ingest}
   ca: identity/ca.pem
   certificate: identity/agent.pem
   key: identity/agent.key
@@ -139,7 +157,6 @@ listeners:
       - cidrs: [127.0.0.0/8, \"::1/128\"]
         journalMode: plain
 ",
-        ingest = ingest.port(),
         address = smtp.ip(),
         port = smtp.port(),
     )

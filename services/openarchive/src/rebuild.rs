@@ -18,6 +18,17 @@ use crate::{
 /// Stands while a rebuild is unfinished: an interrupted one may be repeated over its own half-filled database.
 const MARKER: &str = "rebuild-unfinished";
 
+/// Refuses to work over what a rebuild that was stopped has left: mail that is archived would not be found.
+pub(crate) fn refuse_unfinished(data: &DataDir) -> anyhow::Result<()> {
+    if data.root().join(MARKER).exists() {
+        bail!(
+            "a rebuild of {0} was stopped before its end: run `openarchive rebuild --data {0}` again first",
+            data.root().display()
+        );
+    }
+    Ok(())
+}
+
 pub(crate) async fn run(root: &Path) -> anyhow::Result<()> {
     let data = DataDir::open(root)?;
     let archive = ArchiveFile::open(data.root())?;

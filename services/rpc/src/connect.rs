@@ -17,7 +17,7 @@ use std::{sync::Arc, time::Duration};
 
 pub(crate) use self::balanced::Balanced;
 pub use self::balanced::CALLS_IN_HAND_MAX;
-pub use self::dial::CONNECT_SECONDS_MAX;
+pub use self::dial::{CONNECT_FAR_SECONDS_MAX, CONNECT_SECONDS_MAX};
 pub use self::lent::REPLAY_BYTES_MAX;
 use self::members::Names;
 pub use self::members::RESOLVE_SECONDS;
@@ -31,24 +31,33 @@ use crate::{channel::RpcChannel, tls::ReloadingTls};
 /// A call waits only while it is not known yet whether any replica can be reached; where none can, it fails at once with
 /// UNAVAILABLE. A call that no replica has taken goes to another by itself; one that was in hand when its replica died
 /// fails with UNAVAILABLE and may be repeated by a caller that knows it to be idempotent ([`retry_unavailable`]).
-pub fn connect(targets: &[Target], tls: Arc<ReloadingTls>) -> RpcChannel {
-    RpcChannel::from(Balanced::new(targets, tls, Names::System, Pace::default()))
+pub fn connect(targets: &[Target], tls: Arc<ReloadingTls>, pace: Pace) -> RpcChannel {
+    RpcChannel::from(Balanced::new(targets, tls, Names::System, pace))
 }
 
-/// How often a channel looks whether something has changed.
-#[derive(Debug, Clone, Copy)]
-struct Pace {
+/// How often a channel looks whether something has changed, and how long it waits for an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
     resolve: Duration,
+    connect: Duration,
     ping: Duration,
     ping_patience: Duration,
 }
 
-impl Default for Pace {
-    fn default() -> Self {
-        Self {
-            resolve: Duration::from_secs(RESOLVE_SECONDS),
-            ping: Duration::from_secs(10),
-            ping_patience: Duration::from_secs(5),
-        }
-    }
+impl Pace {
+    /// Between services of one network.
+    pub const NEAR: Self = Self {
+        resolve: Duration::from_secs(RESOLVE_SECONDS),
+        connect: Duration::from_secs(CONNECT_SECONDS_MAX),
+        ping: Duration::from_secs(10),
+        ping_patience: Duration::from_secs(5),
+    };
+
+    /// Over a line that an upload may fill: a ping waits behind what is queued for sending.
+    pub const FAR: Self = Self {
+        resolve: Duration::from_secs(RESOLVE_SECONDS),
+        connect: Duration::from_secs(CONNECT_FAR_SECONDS_MAX),
+        ping: Duration::from_secs(30),
+        ping_patience: Duration::from_secs(60),
+    };
 }

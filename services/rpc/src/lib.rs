@@ -12,8 +12,8 @@ mod tls;
 pub use authorise::{Authorise, Authorised};
 pub use channel::{CALL_SECONDS_MAX, RpcChannel};
 pub use connect::{
-    ATTEMPTS_MAX, CALLS_IN_HAND_MAX, CONNECT_SECONDS_MAX, REPLAY_BYTES_MAX, RESOLVE_SECONDS, Target, connect,
-    retry_unavailable,
+    ATTEMPTS_MAX, CALLS_IN_HAND_MAX, CONNECT_FAR_SECONDS_MAX, CONNECT_SECONDS_MAX, Pace, REPLAY_BYTES_MAX,
+    RESOLVE_SECONDS, Target, connect, retry_unavailable,
 };
 pub use errors::{has_reason, refusal};
 pub use identity::{AgentIdentity, IdentityError, PeerIdentity};

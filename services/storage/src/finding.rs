@@ -1,7 +1,7 @@
-use std::fmt;
+use std::{error::Error as _, fmt};
 
 use openarchive_envelope::{OpenError, key_file::KeyFileError, pack::PackError};
-use openarchive_objects::ObjectKey;
+use openarchive_objects::{ObjectError, ObjectKey};
 use uuid::Uuid;
 
 /// Something that a check found. `Display` is one sentence for people; it names places, never content.
@@ -30,6 +30,9 @@ pub enum Problem {
     ObjectChanged,
     #[error("the pack object's lock ends earlier than it was set")]
     LockShort,
+    /// The store answers, but not for the pack object or for its key file.
+    #[error("it cannot be read: {}", with_cause(.0))]
+    Unreadable(ObjectError),
     #[error("{0}")]
     Footer(PackError),
     #[error("the footer's key is missing or does not unwrap, so the list of blobs cannot be read")]
@@ -70,6 +73,13 @@ pub enum Problem {
     UnreferencedKeyFile,
     #[error("the object stands among packs or key files, but is none of ours")]
     AlienObject,
+}
+
+fn with_cause(error: &ObjectError) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
 }
 
 impl Finding {

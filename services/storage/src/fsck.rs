@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use openarchive_objects::{ObjectKey, ObjectStore};
+use openarchive_objects::{ObjectError, ObjectKey, ObjectStore};
 use uuid::Uuid;
 
 use crate::{
@@ -22,8 +22,9 @@ const PACKS_AT_ONCE: usize = 4;
 const PAGE: usize = 1_000;
 
 /// Reads every pack, every key file and every tenant's log. A healthy archive, also one that is being written to,
-/// gives no finding that is damage. An error means that the check could not be made. Findings come in the order of
-/// the pack ids, what objects and ledger say behind.
+/// gives no finding that is damage. An error means that the check could not be made: database, trust or the object store
+/// as a whole does not answer. A pack that alone cannot be read is a finding. Findings come in the order of the pack ids,
+/// what objects and ledger say behind.
 pub async fn fsck(
     parts: &StorageParts,
     mut progress: impl FnMut(Progress) + Send,
@@ -39,7 +40,7 @@ pub async fn fsck(
         let Some(last) = page.last() else { break };
         after = Some(last.pack_id);
         let mut reports =
-            stream::iter(page).map(|row| check_pack(checker, ledger, row)).buffered(PACKS_AT_ONCE);
+            stream::iter(page).map(|row| check_pack(parts, checker, ledger, row)).buffered(PACKS_AT_ONCE);
         while let Some((report, bytes)) = reports.try_next().await? {
             findings.extend(report.findings);
             done.packs += 1;
@@ -77,23 +78,53 @@ async fn explain_deleted(
     }
     let ordered = ledger.ordered_shreds(tenant).await?;
     for pack in packs {
-        if was_deleted(&parts.key_objects, tenant, pack, &ordered).await? {
-            let is_of_it = |finding: &Finding| finding.subject == Subject::Pack(pack);
-            missing.retain(|finding| !is_of_it(finding));
-            known.retain(|finding| !is_of_it(finding));
+        let was_deleted = || was_deleted(&parts.key_objects, tenant, pack, &ordered);
+        match twice(parts, was_deleted).await? {
+            Ok(true) => {
+                let is_of_it = |finding: &Finding| finding.subject == Subject::Pack(pack);
+                missing.retain(|finding| !is_of_it(finding));
+                known.retain(|finding| !is_of_it(finding));
+            }
+            Ok(false) => {}
+            Err(error) => missing.push(Finding::of_pack(pack, Problem::Unreadable(error))),
         }
     }
     Ok(missing)
 }
 
 async fn check_pack(
+    parts: &StorageParts,
     checker: &PackChecker,
     ledger: &LedgerChecker,
     row: PackRow,
 ) -> Result<(PackReport, u64), StorageError> {
-    let mut report = checker.check(&row).await?;
+    let mut report = match twice(parts, || checker.check(&row)).await? {
+        Ok(report) => report,
+        Err(error) => {
+            let finding = Finding::of_pack(row.pack_id, Problem::Unreadable(error));
+            PackReport { findings: vec![finding], ..PackReport::default() }
+        }
+    };
     report.findings.extend(ledger.check(&row).await?);
     Ok((report, row.length))
+}
+
+/// Reads once more what the store did not give. The inner error is this one object's: the store as a whole answered
+/// meanwhile.
+async fn twice<T, F: Future<Output = Result<T, StorageError>>>(
+    parts: &StorageParts,
+    read: impl Fn() -> F,
+) -> Result<Result<T, ObjectError>, StorageError> {
+    match read().await {
+        Err(StorageError::Objects(_)) => {}
+        other => return other.map(Ok),
+    }
+    parts.objects.list_page(PACKS, None, 1).await?;
+    parts.key_objects.list_page(KEYS, None, 1).await?;
+    match read().await {
+        Err(StorageError::Objects(error)) => Ok(Err(error)),
+        other => other.map(Ok),
+    }
 }
 
 /// Names what no row knows.

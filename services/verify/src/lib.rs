@@ -39,7 +39,7 @@ pub fn verify_message(message: Digest, proof: &str, policy: Option<&str>) -> Rep
 
 /// Verifies that a log which `policy` trusts has recorded the order to shred that `certificate` shows, and the leaves of
 /// the message that the order names. With `receipt`, a proof of the message that was given out before it was shredded, it
-/// also verifies that one of those leaves was this message; without, that is the archive's word.
+/// also verifies that one of those leaves was this message; without, that is the word of whoever made the file.
 ///
 /// Without a policy the best outcome is [`Outcome::ConsistentNotAnchored`]. A policy that cannot be read fails.
 pub fn verify_shred(certificate: &str, policy: Option<&str>, receipt: Option<&str>) -> ShredReport {

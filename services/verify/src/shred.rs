@@ -8,9 +8,9 @@ use crate::report::{Finding, Outcome, shown};
 /// What it means that no policy was given.
 pub const SENTENCE_SHRED_NOT_ANCHORED: &str = "No policy was given, so no signature was checked: order, leaves and \
      tree agree with each other, but anybody could have made such a certificate.";
-/// What stays the archive's word where no receipt was given.
-const SENTENCE_NOT_IDENTIFIED: &str =
-    "which message it was is the archive's word: a receipt from before the shredding would prove it";
+/// What stays a word where no receipt was given.
+const SENTENCE_NOT_IDENTIFIED: &str = "which message it was is the word of whoever made this file, for nothing signs \
+     it: a receipt from before the shredding would prove it";
 
 /// The answer to the verification of one shred certificate. `Display` is for people, [`ShredReport::to_json`] for
 /// programs.
@@ -122,7 +122,7 @@ fn write_proved(proved: &VerifiedCertificate, f: &mut fmt::Formatter<'_>) -> fmt
         writeln!(f, "  seen by   {}", shown(&order.witnesses.join(", ")))?;
     }
     writeln!(f, "  ordered   {} by the archive's own clock, not time-stamped", order.time)?;
-    writeln!(f, "  shredded  {shredded_at} by the archive's word")?;
+    writeln!(f, "  shredded  {shredded_at}, which nothing signs")?;
     for (index, leaf) in observations {
         writeln!(
             f,

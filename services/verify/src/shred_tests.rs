@@ -31,12 +31,12 @@ fn the_committed_certificate_verifies_under_its_policy() {
     assert_snapshot!(report, @r"
     verified
       message   sha256:574b2ba208a13a90aef3ab080eddaecf1a8d4c4a4941bbaf97483a7d4b322f27
-                which message it was is the archive's word: a receipt from before the shredding would prove it
+                which message it was is the word of whoever made this file, for nothing signs it: a receipt from before the shredding would prove it
       log       archive.example.com/main/acme/evidence/1
       order     07070707-0707-0707-0707-070707070707 for erasure, by tok-1
                 leaf 8 in a tree of 9 leaves
       ordered   2026-01-02T03:04:05.678Z by the archive's own clock, not time-stamped
-      shredded  2026-01-02T03:04:05.678Z by the archive's word
+      shredded  2026-01-02T03:04:05.678Z, which nothing signs
       leaf      4: accepted 2026-01-02T03:04:00.000Z by agent acme/mx1
       leaf      6: accepted 2026-01-02T03:04:00.000Z by agent acme/mx1
       keys      2 destroyed, of this message and others of the order

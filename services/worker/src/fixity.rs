@@ -6,6 +6,9 @@
 //!
 //! A pack that is not whole becomes a job of its tenant (`verify_pack`), which goes to the dead letters with what was
 //! found. There people see it, and their retry reads the pack again.
+//!
+//! While storage does not answer, the pass waits where it is. If storage lists its packs, but time and again fails to
+//! read the next one, that pack becomes such a job too, and the pass goes on: it never ends at one bad file.
 
 mod pass;
 mod verify_pack;
@@ -21,7 +24,7 @@ use openarchive_telemetry::metrics;
 use tonic::{Code, Status};
 use tracing::{error, info, warn};
 
-use crate::{Job, Queue, WorkerConfig};
+use crate::{Job, Queue, WorkerConfig, queue::cut};
 use pass::Pass;
 
 /// The kind of the one job that is the pass.
@@ -97,7 +100,8 @@ async fn slice(
     for pack in packs {
         let seen = match verify(&config.storage, &pack.pack_id).await {
             Ok(seen) => seen,
-            Err(status) => return Ok((pass, later(&status))),
+            Err(status) if pass.may_try_again() => return Ok((pass, later_with(&pack, &status))),
+            Err(status) => Seen::Unchecked(format!("it could not be read: {}", said(&status))),
         };
         tell(queue, &pack, &seen).await?;
         pass.note(&pack, &seen);
@@ -127,13 +131,24 @@ fn later(status: &Status) -> Duration {
     AGAIN_AFTER
 }
 
+/// The pack is tried again, before any other.
+fn later_with(pack: &PackSummary, status: &Status) -> Duration {
+    warn!(pack = %pack.pack_id, why = cut(&said(status)), "storage did not read a pack, the fixity pass tries it again");
+    AGAIN_AFTER
+}
+
+/// Storage's words name places, never content.
+fn said(status: &Status) -> String {
+    format!("{}: {}", status.code(), status.message())
+}
+
 /// What a pack looks like when it is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Seen {
     Whole,
     /// One sentence for each thing that is wrong. They name places, never content.
     Damaged(Vec<String>),
-    /// Storage refuses to check it, and would again.
+    /// Storage refuses to check it, and would again; or could not, as often as it was asked.
     Unchecked(String),
     /// It went meanwhile.
     Gone,
@@ -155,7 +170,7 @@ async fn verify(storage: &RpcChannel, pack_id: &str) -> Result<Seen, Status> {
         Err(status) => match status.code() {
             Code::NotFound => Ok(Seen::Gone),
             Code::Internal | Code::DataLoss | Code::FailedPrecondition | Code::InvalidArgument => {
-                Ok(Seen::Unchecked(format!("{}: {}", status.code(), status.message())))
+                Ok(Seen::Unchecked(said(&status)))
             }
             _ => Err(status),
         },
@@ -169,12 +184,13 @@ async fn tell(queue: &Queue, pack: &PackSummary, seen: &Seen) -> Result<(), sqlx
         Seen::Gone => return Ok(()),
         Seen::Damaged(findings) => {
             metrics::FIXITY_PACKS.inc(["damaged"]);
-            error!(pack = %pack.pack_id, findings = %findings.join("; "), "a pack is damaged: run `openarchive fsck`");
+            let (count, findings) = (findings.len(), cut(&findings.join("; ")));
+            error!(pack = %pack.pack_id, count, findings, "a pack is damaged: run `openarchive fsck`");
             verify_pack::order(queue, pack).await?;
         }
         Seen::Unchecked(why) => {
             metrics::FIXITY_PACKS.inc(["unchecked"]);
-            error!(pack = %pack.pack_id, why, "a pack cannot be checked: run `openarchive fsck`");
+            error!(pack = %pack.pack_id, why = cut(why), "a pack cannot be checked: run `openarchive fsck`");
             verify_pack::order(queue, pack).await?;
         }
     }

@@ -206,6 +206,11 @@ impl Queue {
         if job.attempts >= ATTEMPTS_MAX {
             return self.dead(job, error).await;
         }
+        self.put_off(job, error).await
+    }
+
+    /// Puts a job back with the same waits, however often it failed: one that nobody may give up.
+    pub(crate) async fn put_off(&self, job: &Job, error: &str) -> Result<(), sqlx::Error> {
         let doubled = self.retry_after.as_secs_f64() * f64::from(1 << (job.attempts - 1).clamp(0, 16));
         let mut tx = self.begin().await?;
         sqlx::query!(
@@ -295,7 +300,8 @@ impl Queue {
     }
 }
 
-fn cut(error: &str) -> String {
+/// No more of an error text than is kept with a job.
+pub(crate) fn cut(error: &str) -> String {
     error.chars().take(ERROR_CHARS_MAX).collect()
 }
 

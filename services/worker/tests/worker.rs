@@ -80,6 +80,48 @@ async fn a_job_whose_lease_ran_out_goes_to_another_worker_and_its_first_owner_ca
     assert_eq!(row.state, "running", "the late owner changed nothing");
 }
 
+fn nowhere() -> RpcChannel {
+    in_process(Server::builder().add_routes(Routes::default()))
+}
+
+fn config(pool: PgPool) -> WorkerConfig {
+    WorkerConfig {
+        pool,
+        catalogue: nowhere(),
+        index: nowhere(),
+        storage: nowhere(),
+        tenants: Vec::new(),
+        retry_after: Duration::ZERO,
+        fixity: None,
+    }
+}
+
+#[tokio::test]
+async fn an_order_to_shred_is_never_given_up() {
+    let database = TestDatabase::start();
+    let (pool, _) = queue(&database).await;
+    sqlx::raw_sql(
+        "insert into jobs.job (kind, tenant, payload)
+         select 'shred', 'acme', jsonb_build_object('shred', gen_random_uuid())",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    let own = PgPool::connect(&database.url_as(DatabaseRole::Worker.as_str())).await.unwrap();
+    let worker = Worker::start(config(own.clone()));
+    let attempts = "select attempts from jobs.job where state <> 'dead' and last_error <> ''";
+    let tried = async {
+        while sqlx::query_scalar::<_, i32>(attempts).fetch_optional(&pool).await.unwrap()
+            < Some(ATTEMPTS_MAX + 2)
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), tried).await.unwrap();
+    worker.shutdown().await;
+    own.close().await;
+}
+
 /// Queries of the worker that wait for a lock on the table of jobs.
 const WAITING: &str =
     "select pid from pg_stat_activity where wait_event_type = 'Lock' and query like '%jobs.job%'";
@@ -90,18 +132,9 @@ async fn a_pool_that_closes_while_batches_fail_gets_every_connection_back() {
     let database = TestDatabase::start();
     let (pool, _) = queue(&database).await;
     let own = PgPool::connect(&database.url_as(DatabaseRole::Worker.as_str())).await.unwrap();
-    let nowhere = || -> RpcChannel { in_process(Server::builder().add_routes(Routes::default())) };
     let mut lock = pool.begin().await.unwrap();
     sqlx::raw_sql("lock table jobs.job in access exclusive mode").execute(&mut *lock).await.unwrap();
-    let _worker = Worker::start(WorkerConfig {
-        pool: own.clone(),
-        catalogue: nowhere(),
-        index: nowhere(),
-        storage: nowhere(),
-        tenants: Vec::new(),
-        retry_after: Duration::ZERO,
-        fixity: None,
-    });
+    let _worker = Worker::start(config(own.clone()));
     // The feed, the shredding and the counting.
     let waiting = async {
         while sqlx::query_scalar::<_, i32>(WAITING).fetch_all(&pool).await.unwrap().len() < 3 {

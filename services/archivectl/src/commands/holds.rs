@@ -25,7 +25,16 @@ pub(crate) fn set(
     let answer = connect()?.post("/api/v1/holds/", &body)?;
     let set: HoldSet = answers::read(&answer)?;
     output::answer(&answer, arguments.list.format, || {
-        Ok(format!("hold {} keeps {}\n", terminal::line(&set.hold), mails(set.messages)))
+        let kept = format!("hold {} keeps {}\n", terminal::line(&set.hold), mails(set.messages));
+        Ok(match set.unindexed {
+            Some(unindexed @ 1..) => {
+                kept + &format!(
+                    "no query finds {}: not indexed (archivectl jobs list --state dead)\n",
+                    mails(unindexed)
+                )
+            }
+            _ => kept,
+        })
     })
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use openarchive_domain::AgentRef;
-use openarchive_rpc::{ReloadingTls, RpcChannel, Target, TlsError, TlsFiles, connect};
+use openarchive_rpc::{Pace, ReloadingTls, RpcChannel, Target, TlsError, TlsFiles, connect};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use tonic::{
     codegen::http::{Uri, uri::Scheme},
@@ -70,7 +70,7 @@ impl CoreAddress {
             key: self.key.clone(),
             authorities: self.ca.clone(),
         })?;
-        Ok(connect(&[self.target()?], tls))
+        Ok(connect(&[self.target()?], tls, Pace::FAR))
     }
 
     /// For the one call that needs no certificate, because it gives one.

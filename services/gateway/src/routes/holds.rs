@@ -3,10 +3,12 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use axum::{Json, extract::State};
 use openarchive_domain::{Digest, random};
 use openarchive_proto::{
-    index::v1::SearchRequest,
+    index::v1::{IndexStatusRequest, SearchRequest},
     ingest::v1::{HoldSummary, ListHoldsRequest, ReleaseHoldRequest, SetHoldRequest},
+    worker::v1::ListJobsRequest,
 };
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{digests, present, reason::check_reason, search::check_query};
@@ -26,6 +28,11 @@ pub const HOLD_MESSAGES_MAX: usize = 100_000;
 const HITS_TOGETHER_MAX: u32 = 1_000;
 /// Longest wait for a hold to be set: its list is stored before its leaf.
 const HOLD_TIME_MAX: Duration = Duration::from_secs(40);
+/// Longest wait for the index to have the mail that the archive has.
+const INDEX_TIME_MAX: Duration = Duration::from_secs(10);
+const INDEX_LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// Jobs that are listed at once: what the worker lists at most.
+const JOBS_TOGETHER_MAX: u32 = 1_000;
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -51,6 +58,9 @@ pub(crate) struct HoldAnswer {
     /// The query as it was understood.
     #[serde(skip_serializing_if = "Option::is_none")]
     canonical_query: Option<String>,
+    /// Mails of the tenant that no query finds, because they could not be indexed (dead jobs); counted up to 1,000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unindexed: Option<u64>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -163,11 +173,12 @@ pub(crate) async fn set(
     let (HoldName(hold), reason, kept) = wanted.check()?;
     let object = format!("{hold}: {reason}; {}", kept.object());
     let act = async {
-        let (query, messages, canonical_query) = match kept {
-            Kept::Named(messages) => (String::new(), messages.into_iter().collect(), None),
+        let (query, messages, canonical_query, unindexed) = match kept {
+            Kept::Named(messages) => (String::new(), messages.into_iter().collect(), None, None),
             Kept::Found(query) => {
+                let unindexed = await_index(&caller, &services).await?;
                 let (messages, canonical) = found(&caller, &services, &query).await?;
-                (query, messages, Some(canonical))
+                (query, messages, Some(canonical), Some(unindexed))
             }
         };
         let count = messages.len() as u64;
@@ -183,9 +194,53 @@ pub(crate) async fn set(
         let request = call(request, &caller.request, HOLD_TIME_MAX);
         let answer = services.backends.catalogue.clone().set_hold(request).await;
         let answer = answer.map_err(|status| Service::Catalogue.refused(&status))?.into_inner();
-        Ok(HoldAnswer { hold, messages: count, leaf_index: answer.leaf_index, canonical_query })
+        Ok(HoldAnswer { hold, messages: count, leaf_index: answer.leaf_index, canonical_query, unindexed })
     };
     services.audited_before(&caller, Action::HoldSet, &object, act).await.map(Json)
+}
+
+/// Returns when the index has all mail that the archive had at the call: what a query does not find, its hold does not
+/// keep. Answers how many mails could not be indexed at all.
+async fn await_index(caller: &Caller, services: &Services) -> Result<u64, Problem> {
+    let status = services.backends.index.clone().index_status(caller.call(IndexStatusRequest {})).await;
+    let status = status.map_err(|status| Service::Index.refused(&status))?.into_inner();
+    let incomplete = || {
+        Problem::unavailable(
+            "the index does not have all mail of the archive yet, so the query would not find all of it: ask again \
+             later, or name the mails",
+        )
+    };
+    if !status.filled {
+        return Err(incomplete());
+    }
+    let waiting = async || {
+        let mut jobs = index_jobs(caller, services, "ready").await?;
+        jobs.extend(index_jobs(caller, services, "running").await?);
+        Ok::<_, Problem>(jobs)
+    };
+    let deadline = Instant::now() + INDEX_TIME_MAX;
+    let newest = waiting().await?.into_iter().max();
+    // Jobs of mail that came since do not matter; a full page may hide older ones.
+    while let Some(newest) = newest {
+        let jobs = waiting().await?;
+        if jobs.len() < JOBS_TOGETHER_MAX as usize && jobs.iter().all(|job| *job > newest) {
+            break;
+        }
+        if Instant::now() > deadline {
+            return Err(incomplete());
+        }
+        tokio::time::sleep(INDEX_LOOK_INTERVAL).await;
+    }
+    Ok(index_jobs(caller, services, "dead").await?.len() as u64)
+}
+
+/// Numbers of the tenant's jobs of the index in a state, the newest [`JOBS_TOGETHER_MAX`].
+async fn index_jobs(caller: &Caller, services: &Services, state: &str) -> Result<Vec<i64>, Problem> {
+    let (tenant, state) = (caller.tenant.to_string(), state.to_owned());
+    let request = ListJobsRequest { tenant, state, limit: JOBS_TOGETHER_MAX };
+    let answer = services.backends.worker.clone().list_jobs(caller.call(request)).await;
+    let jobs = answer.map_err(|status| Service::Worker.refused(&status))?.into_inner().jobs;
+    Ok(jobs.into_iter().filter(|job| job.kind == "index").map(|job| job.job_id).collect())
 }
 
 /// Every hit of a query, and the query as it was understood. All pages are of one state of the index.
@@ -210,6 +265,9 @@ async fn found(
             messages.insert(super::search::id_of(hit)?);
         }
         if page.next_cursor.is_empty() || page.hits.is_empty() {
+            if messages.len() as u64 != page.total {
+                return Err(Problem::unavailable("the index changed while it was read: ask again"));
+            }
             return Ok((messages, page.canonical_query));
         }
         cursor = page.next_cursor;

@@ -401,3 +401,35 @@ async fn only_what_names_many_mails_may_be_large() {
         raw(path, bytes_max + 1).await.assert_problem(413, "too-large");
     }
 }
+
+/// What a query does not find, its hold does not keep: so the index must have everything first.
+#[tokio::test]
+async fn a_hold_by_query_waits_for_the_index_and_is_refused_while_mail_is_missing_in_it() {
+    let archive = Archive::permitting().await;
+    archive.archive(&[FIRST, SECOND]).await;
+    let by_query = json!({ "reason": "court of Basel", "query": "subject:zeppelin" });
+    // As after a rebuild: a mail waits for the index, and its job is not due for long.
+    let waits = "insert into jobs.job (kind, tenant, payload, unique_key, run_at)
+         values ('index', 'acme', '{}', 'late', now() + interval '1 hour')";
+    sqlx::raw_sql(waits).execute(&archive.pool).await.unwrap();
+    archive.hold(by_query.clone()).await.assert_problem(503, "unavailable");
+    let named = json!({ "reason": "court of Basel", "messages": [id(FIRST)] });
+    assert_eq!(archive.hold(named).await.json()["messages"], 1, "mail that is named needs no index");
+    let dies = "update jobs.job set state = 'dead' where unique_key = 'late'";
+    sqlx::raw_sql(dies).execute(&archive.pool).await.unwrap();
+    let held = archive.hold(by_query).await.json();
+    assert_eq!((&held["messages"], &held["unindexed"]), (&json!(2), &json!(1)), "{held}");
+
+    // An index that was lost and is filled again finds everything or nothing.
+    archive.replace_index().await;
+    let begun = tokio::time::Instant::now();
+    loop {
+        let answer = archive.hold(json!({ "reason": "x", "query": "*" })).await;
+        assert!(begun.elapsed() < WAIT_MAX, "the index is not filled");
+        if answer.status == 200 {
+            assert_eq!(answer.json()["messages"], 2);
+            break;
+        }
+        answer.assert_problem(503, "unavailable");
+    }
+}

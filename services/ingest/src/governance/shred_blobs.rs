@@ -92,7 +92,8 @@ pub(super) async fn blobs_of(
     Ok(blobs)
 }
 
-/// Parts that mail outside the list needs in the same class. A skeleton and a record belong to one mail alone.
+/// Parts that mail outside the list needs in the same class, for an observation that was not shredded. A skeleton and a
+/// record belong to one mail alone.
 pub(super) async fn shared_parts(
     core: &Core,
     tenant: &Tenant,
@@ -115,6 +116,8 @@ pub(super) async fn shared_parts(
              select from ingest.message_part p
              join ingest.message m on m.tenant = p.tenant and m.message = p.message and m.shred is null
              join ingest.observation o on o.tenant = m.tenant and o.message = m.message and o.class = b.class
+               and not exists (select from ingest.shred_observation s
+                 where s.tenant = o.tenant and s.leaf_index = o.leaf_index)
              where p.tenant = $1 and p.part = b.digest and p.message <> all($4::bytea[]))"#,
         tenant.as_str(),
         &classes,

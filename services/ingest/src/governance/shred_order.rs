@@ -253,7 +253,8 @@ async fn messages_of(core: &Core, tenant: &Tenant, shred: [u8; 16]) -> Result<BT
     Ok(messages.collect::<Result<_, sqlx::Error>>()?)
 }
 
-/// The keys are gone: the rows say nothing of the mail any more. May be repeated.
+/// The keys are gone: the rows say nothing of the mail any more. What came again meanwhile is indexed anew. May be
+/// repeated.
 pub(crate) async fn finish(core: &Core, tenant: &Tenant, shred: [u8; 16]) -> Result<(), Failure> {
     let mut tx = begin(&core.pool, TenantScope::One(tenant)).await?;
     sqlx::query!(

@@ -27,7 +27,8 @@ impl Rebuild<'_> {
         Ok(tx.commit().await?)
     }
 
-    /// In the order of the log, so a release finds its hold. Holds that are there already are kept.
+    /// In the order of the log, so a release finds its hold. Holds that are there already are kept, and get mail that they
+    /// lack.
     pub(super) async fn restore_holds(&mut self, holds: &[(u64, HoldLeaf)]) -> Result<(), Failure> {
         for (index, leaf) in holds {
             if leaf.tenant.as_str() != self.tenant.as_str() {
@@ -68,29 +69,33 @@ impl Rebuild<'_> {
         record: &HoldRecord,
     ) -> Result<(), Failure> {
         let mut tx = begin(self.pool, TenantScope::One(self.tenant)).await?;
-        let Some(act) = self.restore_act(&mut tx, index, leaf.idempotency_key(), &leaf.body()).await? else {
-            return Ok(());
-        };
-        sqlx::query!(
-            "insert into ingest.hold (tenant, hold, reason, query, record, created_at, created_by, created_act)
-             values ($1, $2, $3, $4, $5, $6, $7, $8)",
-            self.tenant.as_str(),
-            record.hold,
-            record.reason,
-            record.query,
-            digest.as_bytes().as_slice(),
-            record.created_at.as_millis(),
-            record.created_by,
-            act,
-        )
-        .execute(&mut *tx)
-        .await?;
-        // What was shredded after its hold was released has no row any more.
+        let act = self.restore_act(&mut tx, index, leaf.idempotency_key(), &leaf.body()).await?;
+        if let Some(act) = act {
+            sqlx::query!(
+                "insert into ingest.hold (tenant, hold, reason, query, record, created_at, created_by, created_act)
+                 values ($1, $2, $3, $4, $5, $6, $7, $8)",
+                self.tenant.as_str(),
+                record.hold,
+                record.reason,
+                record.query,
+                digest.as_bytes().as_slice(),
+                record.created_at.as_millis(),
+                record.created_by,
+                act,
+            )
+            .execute(&mut *tx)
+            .await?;
+        }
+        // What was shredded after its hold was released has no row any more. A hold that is there already may lack mail
+        // that had no row either when it was restored, because its pack was damaged: by now it may have one.
         let messages: Vec<Vec<u8>> =
             record.messages.iter().map(|message| message.as_bytes().to_vec()).collect();
         sqlx::query!(
             "insert into ingest.hold_message (tenant, hold, message)
-             select $1, $2, m.message from ingest.message m where m.tenant = $1 and m.message = any($3)",
+             select h.tenant, h.hold, m.message from ingest.hold h
+             join ingest.message m on m.tenant = h.tenant and m.message = any($3)
+             where h.tenant = $1 and h.hold = $2 and h.released_at is null
+             on conflict do nothing",
             self.tenant.as_str(),
             record.hold,
             &messages,

@@ -17,6 +17,7 @@ mod keeping;
 mod quarantine;
 mod races;
 mod rebuild;
+mod shred_again;
 mod shred_job;
 mod speed;
 mod tenants;

@@ -132,6 +132,12 @@ const BAD: &[(Role, &str, &str, &str)] = &[
         "urlFile: tls.crt",
         "database.urlFile: its text is not a postgres:// URL",
     ),
+    (
+        Role::Ingest,
+        "urlFile: database-url",
+        "urlFile: \"postgres://role:secret-word@db/x\"",
+        "database.urlFile: it is a URL, not the path of a file",
+    ),
     (Role::Ingest, "urlFile: database-url", "urlFile: none", "database.urlFile: DIR/none is not a file"),
     (Role::Ingest, "urlFile: database-url, ", "", "database.urlFile: is missing, and ingest needs it"),
     (Role::Storage, "local: objects", "locale: objects", "objects.locale: unknown field"),

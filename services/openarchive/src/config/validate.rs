@@ -216,6 +216,14 @@ fn fixity(file: &file::Fixity, refuse: &Refuser<'_>) -> Result<FixitySection, Co
 
 fn database_url(refuse: &Refuser<'_>, folder: &Path, path: &Path) -> Result<DatabaseUrl, ConfigError> {
     let key = "database.urlFile";
+    if path.to_string_lossy().contains("://") {
+        // It holds the password that should have been in a file: it is not repeated here.
+        return Err(refuse.value(
+            key,
+            "it is a URL, not the path of a file",
+            "write the URL into a file that only this role may read, and its path here",
+        ));
+    }
     let url = refuse.secret(folder, path, key)?;
     if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
         // The text may hold a password: it is not repeated here.

@@ -7,7 +7,7 @@ use openarchive_domain::SystemClock;
 use openarchive_gateway::GatewayTls;
 use openarchive_objects::{LocalStore, ObjectStore};
 use openarchive_rpc::{
-    Authorise, ClientCertificates, ReloadingCertificate, ReloadingTls, RpcChannel, ServerTls, TlsFiles,
+    Authorise, ClientCertificates, Pace, ReloadingCertificate, ReloadingTls, RpcChannel, ServerTls, TlsFiles,
     connect, serve, server_builder,
 };
 use openarchive_telemetry::TraceServer;
@@ -65,7 +65,7 @@ impl Serving {
 
     /// A channel to every replica of `role`. Connects in the background.
     pub(super) fn call(&self, config: &RoleConfig, role: Role) -> RpcChannel {
-        connect(config.targets(role), self.tls.clone())
+        connect(config.targets(role), self.tls.clone(), Pace::NEAR)
     }
 
     /// The role's own login in a database that this binary can serve.

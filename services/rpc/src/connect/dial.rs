@@ -6,7 +6,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use hyper::client::conn::http2;
@@ -26,6 +25,8 @@ use crate::tls::ReloadingTls;
 
 /// Longest time to connect, in seconds: TCP, TLS, and the server's first word in HTTP/2.
 pub const CONNECT_SECONDS_MAX: u64 = 5;
+/// The same over a far line.
+pub const CONNECT_FAR_SECONDS_MAX: u64 = 15;
 
 /// Flow control: what a server may send before the caller has taken it, for each call and for all of a connection. Many
 /// times the one for the other, so that a few callers that are slow to take their answers do not hold up the rest.
@@ -54,9 +55,10 @@ impl Dialer {
         address: SocketAddr,
         name: ServerName<'static>,
     ) -> Result<Connection, String> {
-        timeout(Duration::from_secs(CONNECT_SECONDS_MAX), self.open(address, name))
+        let within = self.pace.connect;
+        timeout(within, self.open(address, name))
             .await
-            .unwrap_or_else(|_| Err(format!("no connection within {CONNECT_SECONDS_MAX} seconds")))
+            .unwrap_or_else(|_| Err(format!("no connection within {} seconds", within.as_secs())))
     }
 
     async fn open(&self, address: SocketAddr, name: ServerName<'static>) -> Result<Connection, String> {

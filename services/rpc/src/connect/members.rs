@@ -198,12 +198,15 @@ async fn keep_connected(
                 }
             }
             Err(why) => {
+                if logged.is_none() {
+                    // Once, else an address that nobody serves has all names looked up at each try.
+                    changed.notify_one();
+                }
                 if logged.as_ref() != Some(&why) {
                     warn!(address = %member.address, why, "a replica cannot be reached");
                     logged = Some(why.clone());
                 }
                 set(Link::Down(why));
-                changed.notify_one();
                 sleep(pause).await;
                 pause = REDIAL_PAUSE_LONGEST.min(pause * 2);
             }

@@ -47,7 +47,7 @@ async fn who_answers(client: &Client) -> BTreeSet<u64> {
 async fn a_replica_that_dies_costs_only_the_calls_it_had_in_hand_and_is_used_again_when_it_is_back() {
     let files = loaded(&Authority::new("ours"), 1);
     let (one, two) = (Replica::start(1, &files).await, Replica::start(2, &files).await);
-    let client = Client::new(connect(&targets(&[one.address, two.address]), files.clone()));
+    let client = Client::new(connect(&targets(&[one.address, two.address]), files.clone(), Pace::NEAR));
     until("both are used", async || who_answers(&client).await == BTreeSet::from([1, 2])).await;
 
     let mut slow = tokio::task::JoinSet::new();
@@ -80,7 +80,7 @@ async fn a_replica_that_dies_costs_only_the_calls_it_had_in_hand_and_is_used_aga
 async fn where_nobody_can_be_reached_a_call_fails_at_once_and_says_why() {
     let files = loaded(&Authority::new("ours"), 1);
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let client = Client::new(connect(&targets(&[free]), files.clone()));
+    let client = Client::new(connect(&targets(&[free]), files.clone(), Pace::NEAR));
     for _ in 0..3 {
         let begun = Instant::now();
         let refused = ask(&client).await.unwrap_err();
@@ -92,11 +92,12 @@ async fn where_nobody_can_be_reached_a_call_fails_at_once_and_says_why() {
         assert_eq!(refused.code(), Code::Unavailable);
         assert!(refused.message().contains(&free.to_string()), "{refused}");
     }
-    let unknown = Client::new(connect(&["no-such-name.invalid:1".parse().unwrap()], files.clone()));
+    let unknown =
+        Client::new(connect(&["no-such-name.invalid:1".parse().unwrap()], files.clone(), Pace::NEAR));
     let refused = ask(&unknown).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable);
     assert!(refused.message().contains("no-such-name.invalid:1 cannot be looked up"), "{refused}");
-    let nobody = ask(&Client::new(connect(&[], files))).await.unwrap_err();
+    let nobody = ask(&Client::new(connect(&[], files, Pace::NEAR))).await.unwrap_err();
     assert_eq!(
         (nobody.code(), nobody.message()),
         (Code::Unavailable, "no replica can be reached: no target is configured")
@@ -114,7 +115,7 @@ async fn all_addresses_of_a_name_are_used_and_followed_when_they_change() {
     let set = |addresses: BTreeSet<SocketAddr>| {
         table.lock().unwrap().insert("replicas.test".to_owned(), addresses);
     };
-    let pace = Pace { resolve: Duration::from_millis(50), ..Pace::default() };
+    let pace = Pace { resolve: Duration::from_millis(50), ..Pace::NEAR };
     let target = format!("replicas.test:{}", one.address.port()).parse().unwrap();
     let channel = RpcChannel::from(Balanced::new(&[target], files, Names::Table(table.clone()), pace));
     let client = Client::new(channel);
@@ -168,11 +169,8 @@ async fn a_replica_that_hangs_is_found_by_pings() {
             });
         }
     });
-    let pace = Pace {
-        ping: Duration::from_millis(100),
-        ping_patience: Duration::from_millis(200),
-        ..Pace::default()
-    };
+    let pace =
+        Pace { ping: Duration::from_millis(100), ping_patience: Duration::from_millis(200), ..Pace::NEAR };
     let mut client =
         Client::new(RpcChannel::from(Balanced::new(&targets(&[front]), files, Names::System, pace)));
     ask(&client).await.unwrap();
@@ -186,7 +184,7 @@ async fn a_replica_that_hangs_is_found_by_pings() {
 async fn a_call_ends_with_its_deadline_even_if_the_server_does_not_answer() {
     let files = loaded(&Authority::new("ours"), 1);
     let replica = Replica::start(1, &files).await;
-    let mut client = Client::new(connect(&targets(&[replica.address]), files));
+    let mut client = Client::new(connect(&targets(&[replica.address]), files, Pace::NEAR));
     ask(&client).await.unwrap();
     let mut request = Request::new(RetryJobRequest::default());
     request.set_timeout(Duration::from_millis(100));
@@ -203,7 +201,7 @@ async fn connections_that_end_again_and_again_lose_no_call() {
     for number in 0..6 {
         let builder = server_builder().max_connection_age(Duration::from_millis(30));
         let replica = Start { builder, ..Start::default() }.replica(number, &files).await;
-        let client = Client::new(connect(&targets(&[replica.address]), files.clone()));
+        let client = Client::new(connect(&targets(&[replica.address]), files.clone(), Pace::NEAR));
         replicas.push(replica);
         for _ in 0..3 {
             let client = client.clone();

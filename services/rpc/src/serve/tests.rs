@@ -20,12 +20,12 @@ use super::{
     *,
 };
 use crate::{
-    connect::connect,
+    connect::{Pace, connect},
     tls::fixture::{Authority, Folder, loaded, serial_of},
 };
 
 fn client_of(address: SocketAddr, files: &Arc<ReloadingTls>) -> WorkerServiceClient<crate::RpcChannel> {
-    WorkerServiceClient::new(connect(&[address.to_string().parse().unwrap()], files.clone()))
+    WorkerServiceClient::new(connect(&[address.to_string().parse().unwrap()], files.clone(), Pace::NEAR))
 }
 
 /// A client that shows no certificate and speaks whatever the test has it speak.

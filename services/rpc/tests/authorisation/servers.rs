@@ -15,7 +15,7 @@ use openarchive_proto::{
     worker::v1::worker_service_server::WorkerServiceServer,
 };
 use openarchive_rpc::{
-    Authorise, ClientCertificates, PeerIdentity, RpcChannel, ServerTls, connect, in_process_as, serve,
+    Authorise, ClientCertificates, Pace, PeerIdentity, RpcChannel, ServerTls, connect, in_process_as, serve,
     server_builder,
 };
 use openarchive_telemetry::TraceServer;
@@ -85,7 +85,7 @@ impl Servers {
         let mut channels = BTreeMap::new();
         for server in &self.one_a_role {
             let channel = match &caller.tls {
-                Some(tls) => connect(&[server.address.to_string().parse().unwrap()], tls.clone()),
+                Some(tls) => connect(&[server.address.to_string().parse().unwrap()], tls.clone(), Pace::NEAR),
                 None => anonymous(server.address, pki),
             };
             channels.extend(server.services.iter().map(|service| (*service, channel.clone())));

@@ -2,13 +2,13 @@
 
 use std::{
     fs::{self, File, Permissions},
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
 };
 
 use openarchive_proto::storage::v1::VerifyPackRequest;
 use openarchive_rpc::has_reason;
-use openarchive_storage::BLOB_DAMAGED;
+use openarchive_storage::{BLOB_DAMAGED, Finding, Subject};
 use uuid::Uuid;
 
 use crate::archive::{Archive, Blob, Core, noise};
@@ -270,5 +270,40 @@ async fn every_way_to_break_a_pack_is_found_and_named() {
         assert!(!refused.message().contains(&blob.digest().hex()));
     }
     later.assert_all_there(&healthy.blobs).await;
+    archive.stop().await;
+}
+
+/// A link to itself can be listed, but not opened, by nobody: as if the disk did not give the file any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_is_named_and_everything_else_is_checked_all_the_same() {
+    let archive = Archive::start().await;
+    let core = archive.core().await;
+    let mut packs = Vec::new();
+    for seed in 1..=4 {
+        packs.push(make_pack(&archive, &core, seed).await);
+    }
+    for path in [&packs[0].object, &packs[1].key_file] {
+        fs::remove_file(path).unwrap();
+        symlink(path, path).unwrap();
+    }
+    tamper(&packs[2].object, |bytes| *bytes.last_mut().unwrap() ^= 1);
+    let mut done = 0;
+    let findings = openarchive_storage::fsck(&archive.parts, |progress| done = progress.packs).await.unwrap();
+    assert_eq!(done, 4);
+    assert!(findings.iter().all(Finding::is_damage));
+    let of = |pack: &Pack| -> Vec<String> {
+        let of_it =
+            |finding: &&_| matches!(finding, Finding { subject: Subject::Pack(id), .. } if *id == pack.id);
+        findings.iter().filter(of_it).map(ToString::to_string).collect()
+    };
+    for (pack, object) in [(&packs[0], "packs/acme/"), (&packs[1], "keys/acme/")] {
+        let found = of(pack);
+        let [text] = found.as_slice() else { unreachable!("{found:?}") };
+        let id = pack.id;
+        assert!(text.starts_with(&format!("pack {id}: it cannot be read: ")), "{text}");
+        assert!(text.contains(object) && text.contains("symbolic links"), "{text}");
+    }
+    assert_eq!(of(&packs[2]).len(), 2, "{findings:?}");
+    assert_eq!(findings.len(), 4, "{findings:?}");
     archive.stop().await;
 }

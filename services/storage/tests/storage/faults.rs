@@ -4,7 +4,7 @@ use openarchive_domain::FixedClock;
 use openarchive_objects::{Calls, Fault, Faults};
 use openarchive_proto::storage::v1::{BlobKind, ExtendLockRequest};
 use openarchive_rpc::has_reason;
-use openarchive_storage::{Problem, STORAGE_UNAVAILABLE};
+use openarchive_storage::{Problem, STORAGE_UNAVAILABLE, StorageError, StorageParts};
 
 use crate::archive::{Archive, Blob, CLASS, TENANT, noise};
 
@@ -117,25 +117,29 @@ async fn a_store_that_does_not_answer_is_not_taken_for_damage() {
         assert!(has_reason(&failed, STORAGE_UNAVAILABLE), "{failed:?}");
         assert_eq!(core.get(blob).await.unwrap(), blob.raw);
     }
-    // Neither does a check accuse: it says that it could not be made.
-    let mut failed = 0;
-    for call in 0.. {
-        let faults = Faults::at(call, Calls::All, Fault::Failed);
+    // Neither does a check accuse: it asks again, or says that it could not be made.
+    let check = async |faults: &Faults| {
         let objects = archive.parts.objects.clone().with_faults(faults.clone());
-        let parts = openarchive_storage::StorageParts {
-            key_objects: objects.clone(),
-            objects,
-            ..archive.parts.clone()
-        };
-        match openarchive_storage::fsck(&parts, |_| {}).await {
+        let parts = StorageParts { key_objects: objects.clone(), objects, ..archive.parts.clone() };
+        openarchive_storage::fsck(&parts, |_| {}).await
+    };
+    let healthy = Faults::none(Calls::All);
+    assert!(check(&healthy).await.unwrap().is_empty());
+    let (mut failed, mut asked_again) = (0, 0);
+    for call in 0..healthy.counted() {
+        let faults = Faults::at(call, Calls::All, Fault::Failed);
+        match check(&faults).await {
             Err(_) => failed += 1,
             Ok(findings) => {
                 assert!(findings.is_empty(), "{findings:?}");
-                assert!(faults.counted() <= call, "call {call} failed and nobody noticed");
-                break;
+                assert!(faults.counted() > healthy.counted(), "call {call} failed and nobody noticed");
+                asked_again += 1;
             }
         }
     }
-    assert!(failed > 5);
+    // A list of names is not asked for again; a pack's object and key file are.
+    assert!(failed > 0 && asked_again > 5, "{failed} {asked_again}");
+    let away = Faults::first(u64::MAX, Calls::All, Fault::Failed);
+    assert!(matches!(check(&away).await, Err(StorageError::Objects(_))));
     archive.stop().await;
 }

@@ -125,3 +125,38 @@ async fn a_lock_that_is_missing_or_has_lost_a_year_is_extended_and_any_other_sta
         assert_eq!(lock, days.map(|days| if days == enough { kept } else { until }), "{key}");
     }
 }
+
+/// The local store cannot read a lock before 1970: an object that refuses, whoever asks.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_whose_lock_cannot_be_extended_keeps_no_other_from_its_own() {
+    let archive = Archive::new().await;
+    let (trust, mut client) = archive.start().await;
+    fill(&archive, &mut client).await;
+    trust.shutdown().await;
+    let all: Vec<_> = locks(&archive).await.into_keys().filter(is_for_ever).collect();
+    // The first ones of their kinds: everything stands behind the first.
+    let refuses =
+        |key: &ObjectKey| ["kek/acme/1", "ledger/acme/evidence/1/tile/0/000"].contains(&key.as_str());
+    let (refusing, others): (Vec<_>, Vec<_>) = all.into_iter().partition(refuses);
+    assert_eq!(refusing.len(), 2);
+    let before_1970 = SystemTime::UNIX_EPOCH - Duration::from_secs(24 * 3600);
+    for key in &refusing {
+        let file = File::open(archive.file(key.as_str())).unwrap();
+        file.set_times(FileTimes::new().set_modified(before_1970)).unwrap();
+    }
+    for key in &others {
+        set_lock(&archive, key, 0);
+    }
+    let (trust, _client) = archive.start().await;
+    let extended = || async {
+        for key in &others {
+            archive.store.head(key).await.unwrap().unwrap().lock_until?;
+        }
+        Some(())
+    };
+    eventually("every other lock is extended", extended).await;
+    trust.shutdown().await;
+    for key in &refusing {
+        assert!(archive.store.head(key).await.is_err(), "{key}");
+    }
+}

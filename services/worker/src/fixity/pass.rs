@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Seen;
 
+/// Times that storage is asked to read one pack before the pass goes on without it.
+pub(super) const TRIES_MAX: u32 = 5;
+
 /// Where a pass stands, and what the one before saw: the payload of its job.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -15,6 +18,8 @@ pub(super) struct Pass {
     pub(super) begun_at: Option<i64>,
     /// Packs up to this id were read; empty at first.
     pub(super) after: String,
+    /// Times that storage answered, but did not read the pack behind `after`.
+    pub(super) tries: u32,
     pub(super) packs: u64,
     pub(super) bytes: u64,
     /// Damaged, or not to be checked.
@@ -42,8 +47,15 @@ impl Pass {
         self.begun_at.get_or_insert(now.as_millis());
     }
 
+    /// Counts that storage did not read the next pack. Whether it is asked again before the pass goes on.
+    pub(super) fn may_try_again(&mut self) -> bool {
+        self.tries = self.tries.saturating_add(1);
+        self.tries < TRIES_MAX
+    }
+
     pub(super) fn note(&mut self, pack: &PackSummary, seen: &Seen) {
         self.after.clone_from(&pack.pack_id);
+        self.tries = 0;
         if *seen == Seen::Gone {
             return;
         }
@@ -102,6 +114,20 @@ mod tests {
         assert_eq!(pass.end(at(61_000), DAY), DAY.checked_sub(Duration::from_secs(60)).unwrap_or_default());
         assert_eq!((pass.last_packs, pass.last_bytes, pass.last_damaged), (3, 70, 2));
         assert_eq!((pass.last_ended_at, pass.begun_at, pass.after.as_str()), (Some(61_000), None, ""));
+    }
+
+    #[test]
+    fn a_pack_is_tried_so_often_in_whichever_process_and_the_next_one_as_often_again() {
+        let mut pass = Pass::default();
+        for id in ["a", "b"] {
+            for _ in 1..TRIES_MAX {
+                assert!(pass.may_try_again());
+                pass = Pass::of(&pass.to_json());
+            }
+            assert!(!pass.may_try_again());
+            pass.note(&pack(id, 10), &Seen::Unchecked("it could not be read".to_owned()));
+        }
+        assert_eq!((pass.after.as_str(), pass.packs, pass.damaged, pass.tries), ("b", 2, 2, 0));
     }
 
     #[test]

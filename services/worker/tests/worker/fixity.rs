@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, Permissions},
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{PermissionsExt as _, symlink},
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -135,6 +135,22 @@ impl Archive {
         self.pass().await
     }
 
+    /// As [`Self::next_pass`], but the pass does not wait between its tries.
+    async fn next_hurried_pass(&self) -> Value {
+        let hurrying = async {
+            loop {
+                let due = "update jobs.job set run_at = now() where kind = 'fixity' and state = 'ready' and run_at > now()";
+                sqlx::query(due).execute(&self.pool).await.unwrap();
+                sqlx::query("select pg_notify('job', '')").execute(&self.pool).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            pass = self.next_pass() => pass,
+            () = hurrying => unreachable!("it never ends"),
+        }
+    }
+
     async fn pass(&self) -> Value {
         let query = "select payload from jobs.job where kind = 'fixity' and tenant = '_'";
         sqlx::query_scalar(query).fetch_one(&self.pool).await.unwrap()
@@ -215,6 +231,45 @@ async fn a_damaged_pack_is_found_named_without_content_and_cured_by_a_retry() {
     assert!(queue.retry(&tenant, *job).await.unwrap());
     archive.eventually("it is cured", "select count(*) = 0 from jobs.job where kind = 'verify-pack'").await;
     assert_eq!(archive.next_pass().await["last_damaged"], 0);
+    worker.shutdown().await;
+}
+
+/// As if the disk did not give the file any more: a link to itself can be listed, but not opened, by nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pack_that_cannot_be_read_is_named_and_the_pass_goes_on_behind_it() {
+    let archive = Archive::start().await;
+    archive.put(MARK.repeat(100).as_bytes(), classes(3)).await;
+    // The first one: whoever stops there reads no pack at all.
+    let (pack, object): (String, String) =
+        sqlx::query_as("select pack_id::text, object_key from storage.pack order by pack_id limit 1")
+            .fetch_one(&archive.pool)
+            .await
+            .unwrap();
+    let (path, aside) = (archive.dir.path().join("objects").join(object), archive.dir.path().join("aside"));
+    fs::rename(&path, &aside).unwrap();
+    symlink(&path, &path).unwrap();
+    let worker = archive.worker(archive.storage(), u64::MAX);
+    let seen = archive.next_hurried_pass().await;
+    assert_eq!((&seen["last_packs"], &seen["last_damaged"]), (&3.into(), &1.into()));
+    archive
+        .eventually(
+            "the pack is a dead letter",
+            "select count(*) = 1 from jobs.job where kind = 'verify-pack' and state = 'dead'",
+        )
+        .await;
+    let dead = archive.dead().await;
+    let [(job, named, error)] = dead.as_slice() else { unreachable!("{dead:?}") };
+    assert_eq!(*named, pack);
+    assert!(error.starts_with("storage: ") && !error.contains(MARK), "{error}");
+    let shown = metrics::render();
+    assert!(shown.contains(r#"openarchive_worker_fixity_packs_total{outcome="unchecked"}"#), "{shown}");
+
+    fs::rename(&aside, &path).unwrap();
+    let queue = Queue::new(archive.own.clone(), Duration::ZERO);
+    assert!(queue.retry(&"acme".parse().unwrap(), *job).await.unwrap());
+    archive.eventually("it is cured", "select count(*) = 0 from jobs.job where kind = 'verify-pack'").await;
+    let healthy = archive.next_hurried_pass().await;
+    assert_eq!((&healthy["last_packs"], &healthy["last_damaged"]), (&3.into(), &0.into()));
     worker.shutdown().await;
 }
 
