@@ -195,6 +195,17 @@ async fn a_revoked_agent_is_refused_by_every_method_and_others_are_not() {
     let again = archive.token(TENANT, "mx7").await.unwrap_err();
     assert!(has_reason(&again, "AGENT_REVOKED"), "{again:?}");
 
+    // Also after the database was lost; then the one that was revoked while storage was away is shut out as well, once
+    // somebody was told that it is.
+    archive.faults.plan("PutBlobs", Fails::Before);
+    let half_done = archive.try_revoke("mx9").await.unwrap_err();
+    assert_eq!(half_done.code(), Code::Unavailable, "{half_done:?}");
+    archive.revoke("mx9").await;
+    archive.execute("truncate ingest.revoked_agent").await;
+    assert_eq!(archive.rebuild().await, RebuildReport::default());
+    assert_eq!(archive.revoke("mx7").await.revoked_at, revoked_at);
+    assert_eq!(archive.count("ingest.revoked_agent").await, 2);
+
     let channel = |agent: &str| {
         let caller = PeerIdentity::local_agent(agent.parse().unwrap());
         in_process_as(caller, archive.ingest.agent_server())
@@ -216,17 +227,6 @@ async fn a_revoked_agent_is_refused_by_every_method_and_others_are_not() {
             assert!(answer.is_none_or(|status| status.code() != Code::PermissionDenied), "{path} {other}");
         }
     }
-
-    // Also after the database was lost; then the one that was revoked while storage was away is shut out as well, once
-    // somebody was told that it is.
-    archive.faults.plan("PutBlobs", Fails::Before);
-    let half_done = archive.try_revoke("mx9").await.unwrap_err();
-    assert_eq!(half_done.code(), Code::Unavailable, "{half_done:?}");
-    archive.revoke("mx9").await;
-    archive.execute("truncate ingest.revoked_agent").await;
-    assert_eq!(archive.rebuild().await, RebuildReport::default());
-    assert_eq!(archive.revoke("mx7").await.revoked_at, revoked_at);
-    assert_eq!(archive.count("ingest.revoked_agent").await, 2);
 
     // The agent says so, and keeps its mail.
     let site = Site::new();

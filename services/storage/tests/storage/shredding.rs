@@ -210,6 +210,8 @@ async fn a_pack_object_goes_when_nothing_in_it_is_left_and_its_lock_is_over() {
     let core = archive.core_at(clock.clone()).await;
     let (first, second, other, live) = (blob(1), blob(2), blob(3), blob(4));
     core.put(&[first.clone(), second.clone()]).await.unwrap();
+    // The ids of packs are in the order of their time.
+    clock.set("2020-01-15T10:00:01.000Z".parse().unwrap());
     core.put(&[other.clone(), live.clone()]).await.unwrap();
     archive.all_leaves().await;
     let keys: Vec<String> = sqlx::query_scalar("select object_key from storage.pack order by pack_id")
