@@ -1,6 +1,6 @@
 //! What ingest asks of storage.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use openarchive_domain::{Digest, RetentionClass, Tenant, Timestamp};
@@ -10,6 +10,7 @@ use openarchive_proto::storage::v1::{
     put_blobs_request::Item, storage_service_client::StorageServiceClient,
 };
 use openarchive_rpc::{CHUNK_BYTES_MAX, RPC_MESSAGE_BYTES_MAX, RpcChannel};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use tonic::{Code, IntoStreamingRequest, Request, Status, Streaming};
@@ -25,6 +26,12 @@ const STAT_DEADLINE: Duration = Duration::from_secs(30);
 const READ_DEADLINE: Duration = Duration::from_secs(300);
 /// How long blobs may take to become durable, lingering for a fuller pack included.
 const PUT_DEADLINE: Duration = Duration::from_secs(600);
+/// Agents' uploads that are passed on at a time; further ones wait here. Together with [`RECORD_PUTS_MAX`] fewer than
+/// storage serves at once: a stream that waits for its turn there, unread, takes the connection's flow-control window
+/// (RFC 9113 section 5.2) from every other call.
+pub(crate) const UPLOADS_AT_ONCE_MAX: usize = 20;
+/// Streams of ingest's own blobs (observations, states) at a time, which no slow agent holds up.
+const RECORD_PUTS_MAX: usize = 8;
 
 /// Which blob of a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -163,6 +170,8 @@ fn one_blob(
 #[derive(Debug, Clone)]
 pub(crate) struct BlobStore {
     client: StorageServiceClient<RpcChannel>,
+    uploads: Arc<Semaphore>,
+    record_puts: Arc<Semaphore>,
 }
 
 impl BlobStore {
@@ -170,7 +179,8 @@ impl BlobStore {
         let client = StorageServiceClient::new(channel)
             .max_decoding_message_size(RPC_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(RPC_MESSAGE_BYTES_MAX);
-        Self { client }
+        let (uploads, record_puts) = (Semaphore::new(UPLOADS_AT_ONCE_MAX), Semaphore::new(RECORD_PUTS_MAX));
+        Self { client, uploads: Arc::new(uploads), record_puts: Arc::new(record_puts) }
     }
 
     /// The raw length of each blob that is there and can be kept until then, in the order asked.
@@ -261,7 +271,9 @@ impl BlobStore {
         bytes: Vec<u8>,
     ) -> Result<(), Failure> {
         let requests = one_blob(BlobName::State(digest), tenant, RetentionClass::System, bytes);
-        self.put(tokio_stream::iter(requests)).await.map_err(Failure::upstream(SERVICE))?;
+        self.put(&self.record_puts, tokio_stream::iter(requests))
+            .await
+            .map_err(Failure::upstream(SERVICE))?;
         Ok(())
     }
 
@@ -311,15 +323,26 @@ impl BlobStore {
         for (class, digest, bytes) in observations {
             requests.extend(one_blob(BlobName::Observation(digest), tenant, class, bytes));
         }
-        self.put(tokio_stream::iter(requests)).await.map_err(Failure::upstream(SERVICE))?;
+        self.put(&self.record_puts, tokio_stream::iter(requests))
+            .await
+            .map_err(Failure::upstream(SERVICE))?;
         Ok(())
     }
 
-    /// Passes a PutBlobs stream on. Durable when it answers; dropping the future abandons what is not.
-    pub(crate) async fn put(
+    /// Passes an agent's blobs on. Durable when it answers; dropping the future abandons what is not.
+    pub(crate) async fn put_upload(
         &self,
         requests: impl IntoStreamingRequest<Message = PutBlobsRequest>,
     ) -> Result<PutBlobsResponse, Status> {
+        self.put(&self.uploads, requests).await
+    }
+
+    async fn put(
+        &self,
+        turns: &Semaphore,
+        requests: impl IntoStreamingRequest<Message = PutBlobsRequest>,
+    ) -> Result<PutBlobsResponse, Status> {
+        let _turn = turns.acquire().await.map_err(|_| Status::unavailable("ingest stops"))?;
         let mut request = requests.into_streaming_request();
         request.set_timeout(PUT_DEADLINE);
         Ok(self.client.clone().put_blobs(request).await?.into_inner())

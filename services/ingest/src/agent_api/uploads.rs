@@ -29,7 +29,7 @@ pub(super) async fn pass_on(
     uploads: Streaming<UploadBlobsRequest>,
 ) -> Result<UploadBlobsResponse, Status> {
     let (pieces, receiver) = mpsc::channel(PIECES_WAITING_MAX);
-    let put = core.blobs.put(ReceiverStream::new(receiver));
+    let put = core.blobs.put_upload(ReceiverStream::new(receiver));
     tokio::pin!(put);
     let stored = tokio::select! {
         biased;
