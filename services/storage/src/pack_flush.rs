@@ -1,7 +1,7 @@
 //! Storing one pack. The order is the durability protocol (evidence.md section 3): keys wrapped, pack object, key
-//! file, both read back, one transaction; only then is anybody answered. After a failure at any step a pack object or key file may be
-//! left that no row knows: harmless, locked, found and reported by fsck. Its blobs are stored again by whoever asks
-//! again, in a pack with another id.
+//! file, both read back, one transaction; only then is anybody answered. After a failure at any step a pack object or
+//! key file may be left that no row knows: harmless, locked, found and reported by fsck. Its blobs are stored again by
+//! whoever asks again, in a pack with another id.
 
 use std::sync::Arc;
 
