@@ -15,6 +15,7 @@ use std::{sync::Arc, time::Duration};
 pub use fixity::{FIXITY_BYTES_PER_SECOND_DEFAULT, FIXITY_INTERVAL_DEFAULT, Fixity};
 use openarchive_proto::worker::v1::worker_service_server::WorkerServiceServer;
 use openarchive_rpc::RpcChannel;
+use queue::Wake;
 pub use queue::{ATTEMPTS_MAX, Job, Queue};
 use sqlx::PgPool;
 use tokio::{sync::watch, task::JoinHandle};
@@ -52,15 +53,23 @@ impl Worker {
         let queue = Queue::new(config.pool.clone(), config.retry_after);
         let (stop, stopped) = watch::channel(false);
         let refill = tokio::spawn(reindex::keep_filled(config.clone(), queue.clone(), stopped.clone()));
-        let shreds =
-            keep_working("shredding", shred::run_batch, config.clone(), queue.clone(), stopped.clone());
-        let shreds = tokio::spawn(shreds);
+        let shreds = tokio::spawn({
+            let (config, queue, stopped) = (config.clone(), queue.clone(), stopped.clone());
+            async move {
+                let wake = queue.listen().await;
+                keep_working("shredding", shred::run_batch, config, queue, stopped, wake).await;
+            }
+        });
         let fixity = config.fixity.clone();
         let fixity = fixity
             .map(|fixity| tokio::spawn(keep_fixity(fixity, config.clone(), queue.clone(), stopped.clone())));
-        let feed =
-            keep_working("the index feed", index_feed::run_batch, config.clone(), queue.clone(), stopped);
-        let feed = tokio::spawn(feed);
+        let feed = tokio::spawn({
+            let (config, queue) = (config.clone(), queue.clone());
+            async move {
+                let wake = queue.listen().await;
+                keep_working("the index feed", index_feed::run_batch, config, queue, stopped, wake).await;
+            }
+        });
         let counting = tokio::spawn(keep_counting(queue.clone()));
         Self { queue, config, stop, feed, refill, counting, shreds, fixity }
     }
@@ -106,7 +115,7 @@ async fn keep_fixity(
             _ = stopped.changed() => return,
         }
     }
-    keep_working("the fixity pass", fixity::run_batch, config, queue, stopped).await;
+    keep_working("the fixity pass", fixity::run_batch, config, queue, stopped, Wake::by_time_alone()).await;
 }
 
 /// Time between two counts of the job table for the metrics.
@@ -133,10 +142,10 @@ async fn keep_working<F>(
     config: Arc<WorkerConfig>,
     queue: Queue,
     mut stopped: watch::Receiver<bool>,
+    mut wake: Wake,
 ) where
     F: Future<Output = anyhow::Result<usize>>,
 {
-    let mut wake = queue.listen().await;
     while !*stopped.borrow() {
         match batch(config.clone(), queue.clone()).await {
             Ok(0) => {}

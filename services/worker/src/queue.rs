@@ -308,6 +308,11 @@ pub(crate) fn cut(error: &str) -> String {
 pub(crate) struct Wake(Option<PgListener>);
 
 impl Wake {
+    /// Hears nothing, and holds no connection: for work that is in no hurry, which each new mail would wake else.
+    pub(crate) const fn by_time_alone() -> Self {
+        Self(None)
+    }
+
     /// Returns when a job was inserted, or after `at_most`.
     pub(crate) async fn wait(&mut self, at_most: Duration) {
         match &mut self.0 {

@@ -31,7 +31,7 @@ const KIND: &str = "agent-revoked";
 pub(crate) struct Revocation {
     kind: String,
     pub(crate) tenant: String,
-    pub(crate) agent: String,
+    agent: String,
     /// Milliseconds since 1970.
     revoked_at: i64,
     reason: String,
