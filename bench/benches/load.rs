@@ -14,6 +14,7 @@ use openarchive_bench::{
     processes::peak_kib,
     results,
     runs::{median, percentile, shown},
+    sender::Pace,
 };
 use openarchive_e2e::{Agent, AgentOptions, Archive, Cluster};
 use openarchive_testkit::{sample_mail::Numbers, smtp_client::SmtpClient};
@@ -89,7 +90,7 @@ fn together(agents: usize, sessions: usize, mails: &[Vec<u8>]) -> anyhow::Result
     let agents: Vec<Agent> =
         (0..agents).map(|number| Agent::start_new(&archive, agent_options(number))).collect();
     println!("{} agents run; sends", agents.len());
-    let chain = drive(&agents, sessions, mails, &Counter::of_archive(&archive)?)?;
+    let chain = drive(&agents, sessions, mails, &Counter::of_archive(&archive)?, Pace::Unbounded)?;
     let mut memory = vec![("openarchive all".to_owned(), peak(archive.pid())?)];
     memory.extend(memory_of(&agents)?);
     memory.push(("agent with one mail of 100 MiB in transit".to_owned(), large_mail(&archive)?));
@@ -112,7 +113,7 @@ fn separate(agents: usize, sessions: usize, mails: &[Vec<u8>]) -> anyhow::Result
     };
     let agents = (0..agents).map(start).collect::<anyhow::Result<Vec<Agent>>>()?;
     println!("{} agents run; sends", agents.len());
-    let chain = drive(&agents, sessions, mails, &Counter::of_cluster(&cluster, TENANT)?)?;
+    let chain = drive(&agents, sessions, mails, &Counter::of_cluster(&cluster, TENANT)?, Pace::Unbounded)?;
     let mut memory = Vec::new();
     for (index, role, replica) in cluster.services() {
         memory.push((format!("{role} {replica}"), peak(cluster.pid(index))?));

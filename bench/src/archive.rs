@@ -12,7 +12,7 @@ use openarchive_e2e::{Agent, Archive, Cluster};
 use reqwest::blocking::Client;
 use serde_json::{Value, json};
 
-use crate::sender::{Sent, send};
+use crate::sender::{Pace, Sent, send};
 
 /// Time between two looks at how much is found.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -74,6 +74,7 @@ pub fn drive(
     sessions: usize,
     mails: &[Vec<u8>],
     counter: &Counter,
+    pace: Pace,
 ) -> anyhow::Result<Chain> {
     let before = counter.count()?;
     let addresses: Vec<String> = agents.iter().map(Agent::smtp).collect();
@@ -90,7 +91,7 @@ pub fn drive(
             }
             started.elapsed()
         });
-        let sent = send(&addresses, sessions, mails);
+        let sent = send(&addresses, sessions, mails, pace);
         is_given_up.store(sent.is_err(), Ordering::Release);
         is_sent.store(true, Ordering::Release);
         let sent = sent?;

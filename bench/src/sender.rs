@@ -28,8 +28,27 @@ impl Sent {
     }
 }
 
+/// How fast mail is sent.
+#[derive(Debug, Clone, Copy)]
+pub enum Pace {
+    /// As fast as it is taken.
+    Unbounded,
+    /// Mails a second.
+    Bounded(f64),
+}
+
+impl Pace {
+    /// When mail `number` is due, from the first one's sending.
+    fn due(self, number: usize) -> Duration {
+        match self {
+            Self::Unbounded => Duration::ZERO,
+            Self::Bounded(rate) => Duration::from_secs_f64(number as f64 / rate),
+        }
+    }
+}
+
 /// Sends every mail once: session n to address n, counted around, mails as sessions get to them.
-pub fn send(addresses: &[String], sessions: usize, mails: &[Vec<u8>]) -> anyhow::Result<Sent> {
+pub fn send(addresses: &[String], sessions: usize, mails: &[Vec<u8>], pace: Pace) -> anyhow::Result<Sent> {
     let mut clients = Vec::new();
     for session in 0..sessions {
         clients.push(SmtpClient::connect(&addresses[session % addresses.len()])?);
@@ -43,6 +62,7 @@ pub fn send(addresses: &[String], sessions: usize, mails: &[Vec<u8>]) -> anyhow:
             let Some(number) = next.lock().ok().and_then(|mut next| next.next()) else {
                 return client.quit();
             };
+            thread::sleep(pace.due(number).saturating_sub(started.elapsed()));
             let begun = Instant::now();
             let reply = client.send("sender@example.org", &to, &mails[number])?;
             if reply.code != 250 {

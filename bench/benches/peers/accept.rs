@@ -65,11 +65,12 @@ const SYNCS: &str = "trace=fsync,fdatasync,sync_file_range,msync,sync,syncfs";
 /// fsyncs for each accepted mail, as strace counts them, after some mails that warm up.
 pub(crate) fn syncs(site: &Site) -> anyhow::Result<Vec<Row>> {
     let count = |sessions: usize, mails: u64| -> anyhow::Result<f64> {
-        let home = site.folder.path().join(format!("p3-{sessions}"));
-        fs::create_dir_all(&home)?;
+        // A buffer of its own for each run: what is kept is counted.
+        let home = tempfile::tempdir_in(site.folder.path())?;
+        let home = home.path();
         let trace = home.join("trace");
         let path = trace.to_str().context("a path that is no text")?;
-        let edge = LoneEdge::start(&home, &["strace", "-f", "--seccomp-bpf", "-e", SYNCS, "-o", path])?;
+        let edge = LoneEdge::start(home, &["strace", "-f", "--seccomp-bpf", "-e", SYNCS, "-o", path])?;
         let seen = || -> anyhow::Result<usize> {
             let text = fs::read_to_string(&trace)?;
             Ok(text.lines().filter(|line| !line.contains("resumed>") && line.contains("sync")).count())
