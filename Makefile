@@ -9,7 +9,7 @@ help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 .PHONY: setup
-setup: ## install what is missing (compiler, PostgreSQL, Postfix, strace): the one step that uses root or sudo
+setup: ## install what is missing (compiler, PostgreSQL, Postfix, strace, npm, pip): the one step that uses root or sudo
 	@scripts/setup.sh
 
 .PHONY: build
@@ -39,6 +39,16 @@ test-full: ## all real mail (6,046 of SpamAssassin and the test mail of other pr
 	@scripts/corpus.sh all
 	$(CARGO) build --workspace --locked
 	OPENARCHIVE_CORPUS_MAILS=all $(CARGO) test --workspace --locked --test end_to_end -- --nocapture real_mail
+
+.PHONY: test-operator
+test-operator: setup ## the operator alone, against a real API server; 100,000 random connections against its network policies
+	@scripts/kubernetes.sh >/dev/null
+	$(CARGO) build --workspace --locked
+	OPENARCHIVE_NETPOL_CASES=100000 $(CARGO) test --workspace --locked --test operator --test cluster --test netpol
+
+.PHONY: charts
+charts: setup ## the Helm charts: lint, unit tests, schemas, alert rules
+	@scripts/charts.sh
 
 .PHONY: fuzz
 fuzz: ## one parser under libFuzzer (TARGET=name, SECONDS=60); without a name: lists the targets

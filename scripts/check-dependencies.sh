@@ -28,8 +28,8 @@ only tantivy index
 only elasticsearch index
 only aws-sdk-s3 objects
 only rusqlite edge
-only kube controller
-only tokio proto telemetry rpc objects schema storage trust ingest index worker gateway edge openarchive archivectl
+only kube operator-api operator-cluster operator-controller operator-cli
+only tokio proto telemetry rpc objects schema storage trust ingest index worker gateway edge openarchive archivectl operator-cluster operator-controller operator-cli
 if command -v python3 >/dev/null 2>&1; then :; else fail 'python3 is needed for this check'; fi
 
 licences=$(cargo metadata --format-version 1 --locked | python3 -c 'import json,sys

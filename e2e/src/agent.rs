@@ -1,7 +1,7 @@
 use std::{
     fs,
     net::TcpListener,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -87,6 +87,23 @@ impl Agent {
         let written = made.and_then(|()| fs::write(agent.identity().join("ca.pem"), archive.authority()));
         assert!(written.is_ok(), "cannot write the authority: {written:?}");
         agent
+    }
+
+    /// The same in a folder of its own, for an archive whose ingest is at `core` (`https://HOST:PORT`).
+    pub fn before_enrolment_at(
+        folder: &Path,
+        authority: &str,
+        core: &str,
+        options: AgentOptions,
+    ) -> anyhow::Result<Self> {
+        let mut agent = Self { options, folder: folder.to_owned(), admin: free_port(), process: None };
+        if agent.options.port == 0 {
+            agent.options.port = free_port();
+        }
+        fs::create_dir_all(agent.identity())?;
+        fs::write(agent.identity().join("ca.pem"), authority)?;
+        agent.write_config(core);
+        Ok(agent)
     }
 
     /// A configured agent without any identity.
@@ -230,7 +247,7 @@ const PORTS: std::ops::Range<u32> = 12_000..32_000;
 
 /// A port that was free a moment ago, and that this process has given to nobody else. A server that is killed and started
 /// again finds it free, unless another test process chose the same one.
-pub(crate) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static GIVEN: AtomicU32 = AtomicU32::new(0);
     let count = PORTS.end - PORTS.start;
     // Test processes that run at the same time begin at different places.

@@ -9,7 +9,7 @@ mod pki;
 mod programs;
 mod skip;
 
-pub use agent::{Agent, AgentOptions, PeerMode};
+pub use agent::{Agent, AgentOptions, PeerMode, free_port};
 pub use archive::{Archive, Ctl};
 pub use cluster::{Cluster, http_get};
 pub use deadline::eventually;

@@ -43,6 +43,20 @@ impl Pki {
         self.write(folder, "agent", &[], &format!("spiffe://{}/tenant/{tenant}/edge/{name}", self.domain))
     }
 
+    /// Writes `agents.pem` and `agents.key` of an authority below this one, which signs agents that enrol.
+    pub fn write_agents_ca(&self, folder: &Path) -> anyhow::Result<()> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.distinguished_name.push(DnType::CommonName, format!("agents of {}", self.domain));
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        params.use_authority_key_identifier_extension = true;
+        let certificate = params.signed_by(&key, &self.authority)?;
+        fs::write(folder.join("agents.key"), key.serialize_pem())?;
+        fs::write(folder.join("agents.pem"), certificate.pem())?;
+        Ok(())
+    }
+
     /// Writes `NAME.pem` and `NAME.key` for whoever `uri` names.
     pub fn write(&self, folder: &Path, name: &str, names: &[String], uri: &str) -> anyhow::Result<()> {
         let key = KeyPair::generate()?;

@@ -19,6 +19,7 @@ mod search;
 mod separate;
 #[path = "../../../services/telemetry/tests/telemetry/sink.rs"]
 mod sink;
+mod standalone;
 mod support_bundle;
 mod telemetry;
 mod tenants;

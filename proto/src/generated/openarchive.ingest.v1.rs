@@ -1384,6 +1384,243 @@ impl ShredCause {
         }
     }
 }
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ApplyPoliciesRequest {
+    /// Every tenant whose mail goes in a direction. Tenants that are missing have no domains of their own.
+    #[prost(message, repeated, tag = "1")]
+    pub tenants: ::prost::alloc::vec::Vec<TenantDomains>,
+    /// Every policy of the archive, at most 500. One that is missing is taken back, unless it is locked.
+    #[prost(message, repeated, tag = "2")]
+    pub policies: ::prost::alloc::vec::Vec<RetentionPolicy>,
+}
+/// An address is internal to a tenant if its domain is one of these. Subdomains are other domains.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TenantDomains {
+    #[prost(string, tag = "1")]
+    pub tenant: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "2")]
+    pub domains: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RetentionPolicy {
+    /// A DNS label.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Of the object that it comes from: a deleted and recreated one has another.
+    #[prost(string, tag = "2")]
+    pub uid: ::prost::alloc::string::String,
+    /// Of that object's specification, from 1 on: what is acknowledged.
+    #[prost(uint64, tag = "3")]
+    pub generation: u64,
+    /// Whose mail; empty: every tenant's.
+    #[prost(string, tag = "4")]
+    pub tenant: ::prost::alloc::string::String,
+    /// Mail matches if it meets every condition that is given; an empty list is none.
+    /// One of these addresses took part, by envelope or header.
+    #[prost(string, repeated, tag = "5")]
+    pub mailboxes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Somebody of one of these domains took part, by envelope or header.
+    #[prost(string, repeated, tag = "6")]
+    pub domains: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(enumeration = "Direction", tag = "7")]
+    pub direction: i32,
+    #[prost(enumeration = "StartFrom", tag = "11")]
+    pub start_from: i32,
+    #[prost(enumeration = "Erasure", tag = "12")]
+    pub erasure: i32,
+    /// From then on it only grows, whatever is delivered under its name.
+    #[prost(bool, tag = "13")]
+    pub locked: bool,
+    /// At most a century.
+    #[prost(oneof = "retention_policy::KeepFor", tags = "8, 9, 10")]
+    pub keep_for: ::core::option::Option<retention_policy::KeepFor>,
+}
+/// Nested message and enum types in `RetentionPolicy`.
+pub mod retention_policy {
+    /// At most a century.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum KeepFor {
+        #[prost(uint32, tag = "8")]
+        Days(u32),
+        #[prost(uint32, tag = "9")]
+        Months(u32),
+        #[prost(uint32, tag = "10")]
+        Years(u32),
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ApplyPoliciesResponse {
+    /// One for each policy of the request, in its order; then one for each that stays in force though it is missing.
+    #[prost(message, repeated, tag = "1")]
+    pub outcomes: ::prost::alloc::vec::Vec<PolicyOutcome>,
+    /// Of the set that is in force, counted from 1; 0: there never was a policy.
+    #[prost(uint64, tag = "2")]
+    pub version: u64,
+    /// Of that set's leaf in the archive's own evidence log; absent with version 0.
+    #[prost(uint64, optional, tag = "3")]
+    pub leaf_index: ::core::option::Option<u64>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PolicyOutcome {
+    /// As in the request.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(enumeration = "PolicyDecision", tag = "2")]
+    pub decision: i32,
+    /// Empty where it was accepted. LockedInCore: a locked policy of this name stands and would lose by it. Invalid: the
+    /// policy is none.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    /// For people, without personal data.
+    #[prost(string, tag = "4")]
+    pub message: ::prost::alloc::string::String,
+    /// What is in force under this name from now on; absent: nothing.
+    #[prost(message, optional, tag = "5")]
+    pub standing: ::core::option::Option<StandingPolicy>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StandingPolicy {
+    #[prost(string, tag = "1")]
+    pub uid: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub generation: u64,
+    /// Retention class of mail that no other policy matches, like 10y-yearend-forbidden.
+    #[prost(string, tag = "3")]
+    pub class: ::prost::alloc::string::String,
+    #[prost(bool, tag = "4")]
+    pub locked: bool,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Direction {
+    Unspecified = 0,
+    Any = 1,
+    /// The sender is external and a recipient internal.
+    Inbound = 2,
+    /// The sender is internal and a recipient external.
+    Outbound = 3,
+    /// The sender is internal and so is a recipient.
+    Internal = 4,
+}
+impl Direction {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "DIRECTION_UNSPECIFIED",
+            Self::Any => "DIRECTION_ANY",
+            Self::Inbound => "DIRECTION_INBOUND",
+            Self::Outbound => "DIRECTION_OUTBOUND",
+            Self::Internal => "DIRECTION_INTERNAL",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "DIRECTION_UNSPECIFIED" => Some(Self::Unspecified),
+            "DIRECTION_ANY" => Some(Self::Any),
+            "DIRECTION_INBOUND" => Some(Self::Inbound),
+            "DIRECTION_OUTBOUND" => Some(Self::Outbound),
+            "DIRECTION_INTERNAL" => Some(Self::Internal),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum StartFrom {
+    Unspecified = 0,
+    Received = 1,
+    YearEnd = 2,
+}
+impl StartFrom {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "START_FROM_UNSPECIFIED",
+            Self::Received => "START_FROM_RECEIVED",
+            Self::YearEnd => "START_FROM_YEAR_END",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "START_FROM_UNSPECIFIED" => Some(Self::Unspecified),
+            "START_FROM_RECEIVED" => Some(Self::Received),
+            "START_FROM_YEAR_END" => Some(Self::YearEnd),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Erasure {
+    Unspecified = 0,
+    Forbidden = 1,
+    Permitted = 2,
+}
+impl Erasure {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ERASURE_UNSPECIFIED",
+            Self::Forbidden => "ERASURE_FORBIDDEN",
+            Self::Permitted => "ERASURE_PERMITTED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ERASURE_UNSPECIFIED" => Some(Self::Unspecified),
+            "ERASURE_FORBIDDEN" => Some(Self::Forbidden),
+            "ERASURE_PERMITTED" => Some(Self::Permitted),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum PolicyDecision {
+    Unspecified = 0,
+    /// It is in force.
+    Accepted = 1,
+    /// What stood before stays.
+    Refused = 2,
+    /// It was not delivered any more, and stays because it is locked.
+    Kept = 3,
+}
+impl PolicyDecision {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "POLICY_DECISION_UNSPECIFIED",
+            Self::Accepted => "POLICY_DECISION_ACCEPTED",
+            Self::Refused => "POLICY_DECISION_REFUSED",
+            Self::Kept => "POLICY_DECISION_KEPT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "POLICY_DECISION_UNSPECIFIED" => Some(Self::Unspecified),
+            "POLICY_DECISION_ACCEPTED" => Some(Self::Accepted),
+            "POLICY_DECISION_REFUSED" => Some(Self::Refused),
+            "POLICY_DECISION_KEPT" => Some(Self::Kept),
+            _ => None,
+        }
+    }
+}
 /// Who may see what. Required in every read; only `all` for now.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Scope {
@@ -2383,6 +2620,38 @@ pub mod catalogue_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Puts the whole set of retention policies in force for mail that is offered from now on. A policy that cannot be
+        /// accepted leaves what stands under its name and does not stop the others. Idempotent. Answers when the set and its
+        /// leaf are durable.
+        pub async fn apply_policies(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ApplyPoliciesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ApplyPoliciesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/openarchive.ingest.v1.CatalogueService/ApplyPolicies",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "openarchive.ingest.v1.CatalogueService",
+                        "ApplyPolicies",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -2563,6 +2832,16 @@ pub mod catalogue_service_server {
             request: tonic::Request<super::ReleaseQuarantineRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ReleaseQuarantineResponse>,
+            tonic::Status,
+        >;
+        /// Puts the whole set of retention policies in force for mail that is offered from now on. A policy that cannot be
+        /// accepted leaves what stands under its name and does not stop the others. Idempotent. Answers when the set and its
+        /// leaf are durable.
+        async fn apply_policies(
+            &self,
+            request: tonic::Request<super::ApplyPoliciesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ApplyPoliciesResponse>,
             tonic::Status,
         >;
     }
@@ -3583,6 +3862,52 @@ pub mod catalogue_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReleaseQuarantineSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/openarchive.ingest.v1.CatalogueService/ApplyPolicies" => {
+                    #[allow(non_camel_case_types)]
+                    struct ApplyPoliciesSvc<T: CatalogueService>(pub Arc<T>);
+                    impl<
+                        T: CatalogueService,
+                    > tonic::server::UnaryService<super::ApplyPoliciesRequest>
+                    for ApplyPoliciesSvc<T> {
+                        type Response = super::ApplyPoliciesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ApplyPoliciesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CatalogueService>::apply_policies(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ApplyPoliciesSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -6,13 +6,18 @@
 mod class;
 mod digest;
 mod names;
+mod policy;
 pub mod random;
 mod retention_date;
 mod time;
 
 pub use class::{Erasure, KeepFor, RetentionClass, StartFrom};
 pub use digest::{Digest, DigestHasher};
-pub use names::{AgentName, AgentRef, NAME_BYTES_MAX, Seat, Tenant};
+pub use names::{AgentName, AgentRef, NAME_BYTES_MAX, PolicyName, Seat, Tenant};
+pub use policy::{
+    Correspondents, Direction, KEEP_FOR_DAYS_MAX, KEEP_FOR_MONTHS_MAX, KEEP_FOR_YEARS_MAX, LockBreach,
+    MAIL_DOMAIN_BYTES_MAX, MAILBOX_BYTES_MAX, MailDomain, Mailbox, Policy, class_of,
+};
 pub use retention_date::{LOCK_EXTENSION_YEARS_MAX, LockDateError, expires_at, extendable_from, lock_until};
 pub use time::{Clock, FixedClock, SystemClock, Timestamp};
 

@@ -58,6 +58,11 @@ name!(
     "tenant"
 );
 name!(
+    /// A retention policy, unique within its archive. A DNS label.
+    PolicyName,
+    "retention policy"
+);
+name!(
     /// An agent beside a mail server, unique within its tenant. A DNS label.
     AgentName,
     "agent"

@@ -25,7 +25,7 @@ use crate::{
     enrolment,
     failure::{Failure, FieldError},
     offer::Offer,
-    offered_class::classes_of,
+    offered_class::refuse_other_classes,
 };
 
 /// Most mails of one commit.
@@ -81,19 +81,6 @@ fn parse_items(request: CommitMessagesRequest) -> Result<Vec<CommitItem>, Failur
     Ok(items)
 }
 
-/// An agent commits what was offered before the rule changed: it must offer again. What stands already keeps its class.
-async fn refuse_other_classes(core: &Core, agent: &AgentRef, items: &[CommitItem]) -> Result<(), Failure> {
-    let offers: Vec<&Offer> = items.iter().map(|item| &item.offer).collect();
-    let classes = classes_of(core, agent, &offers).await?;
-    match items.iter().zip(classes).position(|(item, is)| item.class != is.class()) {
-        None => Ok(()),
-        Some(position) => {
-            let message = format!("items[{position}] is of another class by now: offer it again");
-            Err(Failure::refused(Code::FailedPrecondition, "CLASS_CHANGED", message))
-        }
-    }
-}
-
 #[tonic::async_trait]
 impl AgentService for AgentApi {
     type OfferMessagesStream = ReceiverStream<Result<OfferMessagesResponse, Status>>;
@@ -140,8 +127,9 @@ impl AgentService for AgentApi {
         let core = Arc::clone(&self.core);
         // A task of its own: a caller that goes away does not stop a commit half-way.
         let committed = async move {
-            refuse_other_classes(&core, &agent, &items).await?;
-            let outcomes = commit(&core, &agent, &items).await?;
+            let rule = core.retention.rule(&core.pool).await?;
+            refuse_other_classes(&core, &rule, &agent, &items).await?;
+            let outcomes = commit(&core, &rule, &agent, &items).await?;
             Ok::<_, Failure>((items, outcomes))
         };
         let (items, outcomes) =

@@ -4,6 +4,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use openarchive_domain::{Digest, RetentionClass, Tenant, Timestamp};
+use openarchive_ledger::origin::TenantOrArchive;
 use openarchive_proto::storage::v1::{
     self as proto, BlobKind, BlobRef, ClassedBlob, ExtendLockRequest, GetBlobRequest, GetBlobResponse,
     LocateBlobsRequest, PutBlobsHeader, PutBlobsRequest, PutBlobsResponse, StatBlobsRequest,
@@ -66,9 +67,14 @@ impl BlobName {
     }
 
     /// The header that begins this blob in a PutBlobs stream.
-    pub(crate) fn header(self, tenant: &Tenant, class: RetentionClass, length: u64) -> PutBlobsRequest {
+    pub(crate) fn header(
+        self,
+        owner: &TenantOrArchive,
+        class: RetentionClass,
+        length: u64,
+    ) -> PutBlobsRequest {
         let header = PutBlobsHeader {
-            tenant: tenant.to_string(),
+            tenant: owner.to_string(),
             class: class.to_string(),
             blob: Some(self.reference()),
             length,
@@ -130,6 +136,19 @@ impl BlobContent {
             self.pieces.message().await.map_err(|status| BlobError::from_status(self.blob, status))?;
         Ok(piece.map(|piece| piece.chunk))
     }
+
+    /// All that is left, at most `bytes_max` bytes.
+    async fn read(mut self, bytes_max: usize) -> Result<Vec<u8>, BlobError> {
+        let mut bytes = Vec::new();
+        while let Some(piece) = self.next().await? {
+            if bytes.len() + piece.len() > bytes_max {
+                let why = format!("it is longer than {bytes_max} bytes");
+                return Err(BlobError::Damaged { blob: self.blob, why });
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(bytes)
+    }
 }
 
 /// Where a blob's key stands.
@@ -153,12 +172,12 @@ impl BlobPlace {
 /// One blob of a PutBlobs stream.
 fn one_blob(
     blob: BlobName,
-    tenant: &Tenant,
+    owner: &TenantOrArchive,
     class: RetentionClass,
     bytes: Vec<u8>,
 ) -> VecDeque<PutBlobsRequest> {
     let bytes = Bytes::from(bytes);
-    let mut requests = VecDeque::from([blob.header(tenant, class, bytes.len() as u64)]);
+    let mut requests = VecDeque::from([blob.header(owner, class, bytes.len() as u64)]);
     for start in (0..bytes.len()).step_by(CHUNK_BYTES_MAX) {
         let end = bytes.len().min(start + CHUNK_BYTES_MAX);
         requests.push_back(PutBlobsRequest { item: Some(Item::Chunk(bytes.slice(start..end))) });
@@ -266,11 +285,11 @@ impl BlobStore {
     /// Stores a state blob. Durable when it answers.
     pub(crate) async fn put_state(
         &self,
-        tenant: &Tenant,
+        owner: &TenantOrArchive,
         digest: Digest,
         bytes: Vec<u8>,
     ) -> Result<(), Failure> {
-        let requests = one_blob(BlobName::State(digest), tenant, RetentionClass::System, bytes);
+        let requests = one_blob(BlobName::State(digest), owner, RetentionClass::System, bytes);
         self.put(&self.record_puts, tokio_stream::iter(requests))
             .await
             .map_err(Failure::upstream(SERVICE))?;
@@ -283,8 +302,17 @@ impl BlobStore {
         class: RetentionClass,
         blob: BlobName,
     ) -> Result<BlobContent, BlobError> {
+        self.open_of(&tenant.clone().into(), class, blob).await
+    }
+
+    async fn open_of(
+        &self,
+        owner: &TenantOrArchive,
+        class: RetentionClass,
+        blob: BlobName,
+    ) -> Result<BlobContent, BlobError> {
         let mut request = Request::new(GetBlobRequest {
-            tenant: tenant.to_string(),
+            tenant: owner.to_string(),
             blob: Some(blob.reference()),
             class: class.to_string(),
         });
@@ -302,15 +330,18 @@ impl BlobStore {
         blob: BlobName,
         bytes_max: usize,
     ) -> Result<Vec<u8>, BlobError> {
-        let mut content = self.open(tenant, class, blob).await?;
-        let mut bytes = Vec::new();
-        while let Some(piece) = content.next().await? {
-            if bytes.len() + piece.len() > bytes_max {
-                return Err(BlobError::Damaged { blob, why: format!("it is longer than {bytes_max} bytes") });
-            }
-            bytes.extend_from_slice(&piece);
-        }
-        Ok(bytes)
+        self.open(tenant, class, blob).await?.read(bytes_max).await
+    }
+
+    /// The whole of a state blob of the archive itself.
+    pub(crate) async fn read_archive_state(
+        &self,
+        digest: Digest,
+        bytes_max: usize,
+    ) -> Result<Vec<u8>, BlobError> {
+        let blob = BlobName::State(digest);
+        let content = self.open_of(&TenantOrArchive::Archive, RetentionClass::System, blob).await?;
+        content.read(bytes_max).await
     }
 
     /// Stores observations in one stream. Durable when it answers.
@@ -319,9 +350,9 @@ impl BlobStore {
         tenant: &Tenant,
         observations: Vec<(RetentionClass, Digest, Vec<u8>)>,
     ) -> Result<(), Failure> {
-        let mut requests = VecDeque::new();
+        let (owner, mut requests) = (tenant.clone().into(), VecDeque::new());
         for (class, digest, bytes) in observations {
-            requests.extend(one_blob(BlobName::Observation(digest), tenant, class, bytes));
+            requests.extend(one_blob(BlobName::Observation(digest), &owner, class, bytes));
         }
         self.put(&self.record_puts, tokio_stream::iter(requests))
             .await

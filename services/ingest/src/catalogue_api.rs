@@ -26,6 +26,7 @@ use crate::{
     enrolment,
     failure::{Failure, FieldError},
     offer::parse_digest,
+    policies,
 };
 
 /// Serves catalogue reads.
@@ -235,6 +236,13 @@ impl CatalogueService for CatalogueApi {
         request: Request<proto::ListQuarantineRequest>,
     ) -> Result<Response<proto::ListQuarantineResponse>, Status> {
         Ok(Response::new(governance::list_quarantine(&self.core, request.into_inner()).await?))
+    }
+
+    async fn apply_policies(
+        &self,
+        request: Request<proto::ApplyPoliciesRequest>,
+    ) -> Result<Response<proto::ApplyPoliciesResponse>, Status> {
+        Ok(Response::new(policies::apply(&self.core, request.into_inner()).await?))
     }
 
     async fn release_quarantine(

@@ -53,6 +53,12 @@ impl Role {
             Self::Bcc => "bcc",
         }
     }
+
+    pub(crate) fn of_text(text: &str) -> Option<Self> {
+        [Self::EnvelopeFrom, Self::EnvelopeTo, Self::From, Self::To, Self::Cc, Self::Bcc]
+            .into_iter()
+            .find(|role| role.as_str() == text)
+    }
 }
 
 /// Each role and address once. Addresses in lower case.

@@ -21,8 +21,10 @@ use crate::{
     observation_record::ObservationRecord,
     observation_rows::{self, SeatKey},
     offer::Offer,
+    offered_class::{class_changed, correspondents},
     receipts::receipts,
     recording::{self, LeafIs, NewObservation, Recorded, ShredsSeen},
+    retention::RetentionRule,
 };
 use read_back::{ReadBack, read_back};
 pub(crate) use read_back::{parts_of, rebuild_offered};
@@ -64,13 +66,14 @@ impl MissingBlobs {
 /// repeating the call gives their receipts.
 pub(crate) async fn commit(
     core: &Core,
+    rule: &RetentionRule,
     agent: &AgentRef,
     items: &[CommitItem],
 ) -> Result<Vec<Outcome>, Failure> {
     let now = core.clock.now();
     let shreds_seen = ShredsSeen::now(&core.pool, &agent.tenant).await?;
-    let mut call =
-        Call { core, agent, items, now, shreds_seen, outcomes: BTreeMap::new(), records: BTreeMap::new() };
+    let (outcomes, records) = (BTreeMap::new(), BTreeMap::new());
+    let mut call = Call { core, rule, agent, items, now, shreds_seen, outcomes, records };
     let fresh = call.without_standing_seats().await?;
     let fresh = call.with_all_blobs(fresh).await?;
     let rebuilt = call.read_back(fresh).await?;
@@ -80,6 +83,7 @@ pub(crate) async fn commit(
 
 struct Call<'c> {
     core: &'c Core,
+    rule: &'c RetentionRule,
     agent: &'c AgentRef,
     items: &'c [CommitItem],
     /// When the mails are recorded: their time in the archive counts from here.
@@ -134,9 +138,10 @@ impl Call<'_> {
         Ok(complete)
     }
 
-    /// Rebuilds the messages; those that are what was offered become observations to be.
+    /// Rebuilds the messages; those that are what was offered become observations to be. By now the core knows the
+    /// header: a mail whose class it changes must be offered again, and nothing of the call is recorded.
     async fn read_back(&mut self, complete: Vec<usize>) -> Result<Vec<NewObservation>, Failure> {
-        let (core, tenant) = (self.core, self.tenant());
+        let (core, rule, tenant) = (self.core, self.rule, &self.agent.tenant);
         let reads: Vec<_> = complete
             .into_iter()
             .map(|position| {
@@ -150,6 +155,10 @@ impl Call<'_> {
             let item = &self.items[position];
             match outcome {
                 ReadBack::Rebuilt(entry) => {
+                    let mail = correspondents(&item.offer.envelope, &entry.participants);
+                    if rule.class_of(tenant, &mail, self.now) != item.class {
+                        return Err(class_changed(position));
+                    }
                     let record = ObservationRecord {
                         agent: self.agent.clone(),
                         offer: item.offer.clone(),

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     blob_store::BlobStore, enrolment::Issuer, ledger_client::LedgerClient, message_reader::MessageSource,
-    retention::RetentionRule,
+    retention::Retention,
 };
 
 /// Mails that are read back at a time, over all calls: each may hold a skeleton in memory.
@@ -22,7 +22,7 @@ pub(crate) struct Core {
     pub(crate) ledger: LedgerClient,
     pub(crate) issuer: Issuer,
     pub(crate) tenants: BTreeSet<Tenant>,
-    pub(crate) retention: RetentionRule,
+    pub(crate) retention: Retention,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) read_backs: Semaphore,
     pub(crate) enrolments: Semaphore,

@@ -1,15 +1,17 @@
-//! Reading a tenant's whole evidence log, page by page.
+//! Reading a whole evidence log, a tenant's or the archive's, page by page.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use openarchive_domain::{Digest, Tenant};
-use openarchive_ledger::leaf::{
-    AnyLeaf, HoldLeaf, LeafError, MessageLeaf, QuarantineReleaseLeaf, ResumeLeaf, ShredLeaf,
+use openarchive_ledger::{
+    leaf::{AnyLeaf, HoldLeaf, LeafError, MessageLeaf, QuarantineReleaseLeaf, ResumeLeaf, ShredLeaf},
+    origin::TenantOrArchive,
 };
 
 use crate::{
     failure::Failure,
     ledger_client::{BATCH_MAX, LedgerClient},
+    policies::PolicyLeaf,
 };
 
 /// What the log says was done to mail.
@@ -51,6 +53,18 @@ pub(crate) async fn acts(ledger: &LedgerClient, tenant: &Tenant) -> Result<Acts,
             }
             acts.keys.insert(leaf.index, key);
         }
+    }
+}
+
+/// Every leaf of the archive's own log that puts policies in force, and how many leaves were read.
+pub(crate) async fn policies(ledger: &LedgerClient) -> Result<(Vec<(u64, PolicyLeaf)>, u64), Failure> {
+    let (mut found, mut start) = (Vec::new(), 0);
+    loop {
+        let answer = ledger.leaves_of(&TenantOrArchive::Archive, start, BATCH_MAX).await?;
+        let Some(last) = answer.leaves.last() else { return Ok((found, start)) };
+        start = last.index + 1;
+        let policies = answer.leaves.iter().map(|leaf| Some((leaf.index, PolicyLeaf::parse(&leaf.body)?)));
+        found.extend(policies.flatten());
     }
 }
 

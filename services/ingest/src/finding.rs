@@ -1,6 +1,6 @@
 use openarchive_domain::{AgentName, Digest, Tenant};
 
-/// One thing about a tenant's catalogue that is not as it must be. `Display` is one sentence for people, without
+/// One thing about a tenant's catalogue, or about the archive's policies, that is not as it must be. `Display` is one sentence for people, without
 /// personal data.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Finding {
@@ -24,6 +24,10 @@ pub enum Finding {
         "{tenant}: the catalogue says otherwise what was done to mail than leaf {index} of the evidence log"
     )]
     ActDiffers { tenant: Tenant, index: u64 },
+    #[error("the retention policies in force are not those of leaf {index} of the archive's evidence log")]
+    PoliciesDiffer { index: u64 },
+    #[error("the retention policies of leaf {index} of the archive's evidence log cannot be read: {why}")]
+    PoliciesUnreadable { index: u64, why: String },
     #[error("{tenant}: the observation of seq {seq} of agent {agent} names a leaf that is not its own")]
     WrongLeaf { tenant: Tenant, agent: AgentName, seq: u64 },
     #[error(

@@ -3,6 +3,7 @@
 mod acts;
 mod leaves;
 mod messages;
+mod policies;
 
 use std::collections::BTreeSet;
 
@@ -53,6 +54,7 @@ pub async fn fsck(
         check.observations(&matched).await?;
         check.acts(&acts).await?;
     }
+    policies::check(pool, &blobs, &ledger, &mut findings).await?;
     Ok(findings)
 }
 

@@ -16,7 +16,7 @@ mod shred_blobs;
 mod shred_order;
 mod suspension;
 
-pub(crate) use acts::sweep;
+pub(crate) use acts::{settle, sweep};
 pub(crate) use certificate::certificate;
 pub(crate) use expiry::plan;
 pub use expiry_plan::{EXPIRY_PLAN_BYTES_MAX, EXPIRY_PLAN_MESSAGES_MAX};

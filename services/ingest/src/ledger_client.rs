@@ -1,4 +1,4 @@
-//! What ingest asks of trust: the evidence log of a tenant.
+//! What ingest asks of trust: the evidence logs of tenants, and of the archive itself.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,7 +6,10 @@ use std::{
 };
 
 use openarchive_domain::{Digest, Tenant};
-use openarchive_ledger::{origin::LogId, tree::Hash};
+use openarchive_ledger::{
+    origin::{LogId, TenantOrArchive},
+    tree::Hash,
+};
 use openarchive_proto::trust::v1::{
     AppendEntry, AppendRequest, GetCheckpointRequest, GetCheckpointResponse, GetConsistencyProofRequest,
     GetInclusionProofsRequest, Leaf, ListLeavesRequest, ListLeavesResponse, Log, Proof,
@@ -57,14 +60,18 @@ impl LedgerClient {
 
     /// Appends at most [`BATCH_MAX`] leaves. They are durable when it answers, in the order given; a key that the log
     /// knows already answers the leaf that stands.
-    pub(crate) async fn append(&self, tenant: &Tenant, entries: Vec<Entry>) -> Result<Vec<Leaf>, Failure> {
+    pub(crate) async fn append(
+        &self,
+        owner: &TenantOrArchive,
+        entries: Vec<Entry>,
+    ) -> Result<Vec<Leaf>, Failure> {
         let count = entries.len();
         let entries = entries.into_iter().map(|entry| AppendEntry {
             idempotency_key: entry.idempotency_key.as_bytes().to_vec().into(),
             expected_previous: None,
             body: entry.body,
         });
-        let request = AppendRequest { log: Some(evidence(tenant)), entries: entries.collect() };
+        let request = AppendRequest { log: Some(evidence(owner)), entries: entries.collect() };
         let answer = self.client.clone().append(within(request)).await.map_err(Failure::upstream(SERVICE))?;
         let leaves = answer.into_inner().leaves;
         one_each(leaves.len(), count)?;
@@ -79,8 +86,18 @@ impl LedgerClient {
         start: u64,
         limit: usize,
     ) -> Result<ListLeavesResponse, Failure> {
+        self.leaves_of(&tenant.clone().into(), start, limit).await
+    }
+
+    /// The same, of the archive's own log as well.
+    pub(crate) async fn leaves_of(
+        &self,
+        owner: &TenantOrArchive,
+        start: u64,
+        limit: usize,
+    ) -> Result<ListLeavesResponse, Failure> {
         let limit = limit.min(BATCH_MAX) as u32;
-        let request = within(ListLeavesRequest { log: Some(evidence(tenant)), start, limit });
+        let request = within(ListLeavesRequest { log: Some(evidence(owner)), start, limit });
         unless_unwritten(self.client.clone().list_leaves(request).await)
     }
 
@@ -124,8 +141,8 @@ impl LedgerClient {
     }
 }
 
-fn evidence(tenant: &Tenant) -> Log {
-    Log { tenant: tenant.to_string(), stream: LogId::EVIDENCE.to_owned() }
+fn evidence(owner: &impl ToString) -> Log {
+    Log { tenant: owner.to_string(), stream: LogId::EVIDENCE.to_owned() }
 }
 
 /// Trust knows a log from its first leaf on.

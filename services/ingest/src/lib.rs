@@ -26,6 +26,7 @@ mod observation_rows;
 mod offer;
 mod offered_class;
 mod outbox;
+mod policies;
 mod rebuild;
 mod receipts;
 mod recording;
@@ -46,5 +47,6 @@ pub use governance::{
 };
 pub use observation_record::{MessageIs, ObservationRecord, RECORD_BYTES_MAX, RecordError};
 pub use offer::{Arrival, Offer, Parts};
+pub use policies::{INVALID, LOCKED_IN_CORE, POLICIES_MAX, POLICY_ADDRESSES_MAX};
 pub use rebuild::{RebuildReport, rebuild};
 pub use service::{Ingest, IngestConfig};

@@ -128,7 +128,9 @@ pub(crate) async fn settle(
 ) -> Result<BTreeMap<SeatKey, StandingLeaf>, Failure> {
     let mut settled = BTreeMap::new();
     for group in rows.chunks(BATCH_MAX) {
-        let leaves = ledger.append(tenant, group.iter().map(|row| row.entry.clone()).collect()).await?;
+        let leaves = ledger
+            .append(&tenant.clone().into(), group.iter().map(|row| row.entry.clone()).collect())
+            .await?;
         let mut indices = Vec::new();
         for (row, leaf) in group.iter().zip(leaves) {
             if !is_leaf_of(&row.entry.body, &leaf.body) {

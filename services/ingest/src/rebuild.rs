@@ -7,6 +7,7 @@
 mod acts;
 mod holds;
 mod observations;
+mod policies;
 mod revocations;
 mod shreds;
 
@@ -81,6 +82,7 @@ pub async fn rebuild(
         let mut rebuild = Rebuild { pool, blobs, ledger, tenant, clock, progress, report: &mut report };
         rebuild.run().await?;
     }
+    policies::restore(pool, &blobs, &ledger, &mut report).await?;
     Ok(report)
 }
 

@@ -16,7 +16,7 @@ use crate::{
     enrolment::Issuer,
     ledger_client::LedgerClient,
     outbox::Sweeper,
-    retention::RetentionRule,
+    retention::Retention,
 };
 
 /// What the service is made of.
@@ -38,7 +38,7 @@ impl fmt::Debug for IngestConfig {
 }
 
 /// The running service. Keeps no state of its own: everything is in the database, so that any replica can answer any
-/// call.
+/// call. Retention policies are remembered and compared with the database before they are used.
 pub struct Ingest {
     core: Arc<Core>,
     sweeper: Sweeper,
@@ -64,7 +64,7 @@ impl Ingest {
             ledger,
             issuer,
             tenants,
-            retention: RetentionRule::new(default_class),
+            retention: Retention::new(default_class),
             clock,
             read_backs: Semaphore::new(READ_BACKS_MAX),
             enrolments: Semaphore::new(ENROLMENTS_AT_ONCE_MAX),

@@ -1,4 +1,4 @@
-//! `archive.yaml`: what an archive is, fixed at its first start.
+//! `archive.yaml`: what an archive is, in its data folder, where every command looks.
 
 use std::{fs, path::Path};
 
@@ -6,7 +6,10 @@ use anyhow::{Context, bail};
 use openarchive_domain::{RetentionClass, Tenant};
 use serde::{Deserialize, Serialize};
 
-use crate::layout::{Secrecy, write_file};
+use crate::{
+    config::ArchiveConfig,
+    layout::{Secrecy, write_file},
+};
 
 const DOMAIN_DEFAULT: &str = "archive.localhost";
 const TENANT_DEFAULT: &str = "default";
@@ -49,14 +52,7 @@ impl ArchiveFile {
             if names.is_empty() {
                 names.push(TENANT_DEFAULT.to_owned());
             }
-            let written = Written {
-                domain: domain.unwrap_or(DOMAIN_DEFAULT).to_owned(),
-                name: "main".to_owned(),
-                tenants: names,
-                retention: WrittenRetention { default: RetentionClass::DEFAULT.to_string() },
-            };
-            let text = serde_saphyr::to_string(&written).context("cannot write archive.yaml")?;
-            write_file(&path, text.as_bytes(), Secrecy::Public)?;
+            write(&path, domain.unwrap_or(DOMAIN_DEFAULT), "main", names, RetentionClass::DEFAULT)?;
         }
         let file = Self::open(root)?;
         if let Some(asked) = domain
@@ -68,6 +64,34 @@ impl ArchiveFile {
             bail!("{}: tenant {missing} is not listed: add it to `tenants` and start again", path.display());
         }
         Ok(file)
+    }
+
+    /// Takes what the configuration of `openarchive all` says into `DIR/archive.yaml`. Domain and name of an archive never
+    /// change, and no tenant is ever removed; tenants may be added, and the default class of later mail may change.
+    pub(crate) fn adopt(root: &Path, config: &ArchiveConfig) -> anyhow::Result<Self> {
+        let path = root.join("archive.yaml");
+        if path.is_file() {
+            let standing = Self::open(root)?;
+            for (key, before, now) in
+                [("domain", &standing.domain, &config.domain), ("name", &standing.name, &config.name)]
+            {
+                if before != now {
+                    bail!("archive.{key}: it is {before} in {} and cannot become {now}", path.display());
+                }
+            }
+            if let Some(gone) = standing.tenants.iter().find(|tenant| !config.tenants.contains(tenant)) {
+                bail!(
+                    "archive.tenants: {gone} is missing: a tenant may be added, never removed, because its mail is \
+                     kept; list it again"
+                );
+            }
+            if standing.tenants == config.tenants && standing.default_class == config.default_class {
+                return Ok(standing);
+            }
+        }
+        let tenants = config.tenants.iter().map(ToString::to_string).collect();
+        write(&path, &config.domain, &config.name, tenants, config.default_class)?;
+        Self::open(root)
     }
 
     /// Reads and checks `DIR/archive.yaml`.
@@ -95,9 +119,53 @@ impl ArchiveFile {
     }
 }
 
+fn write(
+    path: &Path,
+    domain: &str,
+    name: &str,
+    tenants: Vec<String>,
+    default: RetentionClass,
+) -> anyhow::Result<()> {
+    let written = Written {
+        domain: domain.to_owned(),
+        name: name.to_owned(),
+        tenants,
+        retention: WrittenRetention { default: default.to_string() },
+    };
+    let text = serde_saphyr::to_string(&written).context("cannot write archive.yaml")?;
+    write_file(path, text.as_bytes(), Secrecy::Public)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_configuration_may_add_tenants_and_change_the_default_class_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = |domain: &str, name: &str, tenants: &[&str], class: &str| ArchiveConfig {
+            domain: domain.to_owned(),
+            name: name.to_owned(),
+            tenants: tenants.iter().map(|tenant| tenant.parse().unwrap()).collect(),
+            default_class: class.parse().unwrap(),
+        };
+        let (ten, two) = ("10y-received-forbidden", "2y-received-forbidden");
+        let adopt = |config: &ArchiveConfig| ArchiveFile::adopt(dir.path(), config);
+        adopt(&config("a.example", "main", &["acme"], ten)).unwrap();
+        let grown = adopt(&config("a.example", "main", &["other", "acme"], two)).unwrap();
+        assert_eq!(grown.tenants.len(), 2);
+        assert_eq!(grown.default_class.to_string(), two);
+        assert_eq!(ArchiveFile::open(dir.path()).unwrap().tenants, grown.tenants);
+        for (bad, says) in [
+            (config("b.example", "main", &["acme", "other"], ten), "archive.domain: it is a.example in"),
+            (config("a.example", "second", &["acme", "other"], ten), "archive.name: it is main in"),
+            (config("a.example", "main", &["other"], ten), "archive.tenants: acme is missing"),
+        ] {
+            let refused = adopt(&bad).unwrap_err().to_string();
+            assert!(refused.starts_with(says), "{refused}");
+        }
+        assert_eq!(ArchiveFile::open(dir.path()).unwrap().default_class.to_string(), two);
+    }
 
     #[test]
     fn the_first_start_fixes_the_domain_and_a_wrong_file_is_refused_with_its_key() {

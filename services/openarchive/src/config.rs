@@ -1,8 +1,9 @@
-//! The configuration of one role: a YAML file, and environment variables over it.
+//! The configuration of one role, or of all of them in one process: a YAML file, and environment variables over it.
 //!
 //! `OPENARCHIVE__LISTEN__GRPC=0.0.0.0:9443` sets `listen.grpc`; a value is YAML, so lists are `["a:1", "b:2"]`. A key that
 //! is not known is refused, from either source. Secrets are given as files, never as values.
 
+mod all;
 mod environment;
 mod file;
 mod validate;
@@ -21,6 +22,7 @@ use openarchive_domain::{RetentionClass, Tenant};
 use openarchive_rpc::Target;
 use openarchive_topology::Role;
 
+pub(crate) use all::AllConfig;
 pub(crate) use environment::Environment;
 pub(crate) use validate::MigrationConfig;
 
@@ -119,6 +121,16 @@ impl RoleConfig {
     pub(crate) fn targets(&self, role: Role) -> &[Target] {
         self.calls.iter().find(|(called, _)| *called == role).map_or(&[], |(_, targets)| targets)
     }
+}
+
+/// What an archive is, and the folder of its keys: of trust, or of `all`.
+pub(crate) fn load_keys(
+    path: &Path,
+    environment: &Environment,
+) -> Result<(ArchiveConfig, PathBuf), ConfigError> {
+    let text =
+        fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    validate::keys(file::parse(path, &text, environment)?, path)
 }
 
 /// The database of `openarchive migrate`: only that section of the file is needed.

@@ -1,38 +1,43 @@
 //! Puts the roles together in one process: the same services as over the network, over in-process channels.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use openarchive_domain::SystemClock;
-use openarchive_gateway::{Gateway, GatewayConfig, GatewayTls};
+use openarchive_gateway::{Gateway, GatewayConfig};
 use openarchive_index::{IndexServer, engine};
 use openarchive_ingest::{Ingest, IngestConfig};
 use openarchive_ledger::policy::Policy;
 use openarchive_objects::{LocalStore, ObjectStore};
+use openarchive_proto::index::v1::{
+    index_service_client::IndexServiceClient, index_service_server::IndexServiceServer,
+};
 use openarchive_rpc::{Role, RpcChannel, in_process_as};
 use openarchive_schema::DatabaseRole;
 use openarchive_storage::{LINGER_DEFAULT, Storage, StorageConfig, StorageParts};
 use openarchive_trust::{AgentsCa, CheckpointIntervals, Keys, Trust, TrustConfig};
 use openarchive_worker::{Fixity, Worker, WorkerConfig};
 use sqlx::PgPool;
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::{
     archive_file::ArchiveFile,
-    authority::Authority,
     database::Database,
+    health::CoreHealth,
     layout::{DataDir, Secrecy, write_file},
-    listeners, probes,
 };
+
+/// Longest wait for the roles to end what they have in hand; what is left the next start takes up.
+pub(crate) const ROLES_STOP_SECONDS_MAX: u64 = 20;
 
 /// Wait after a job's first failure; the eighth comes half a minute later. On one machine what is down is down for all.
 const JOB_RETRY_AFTER: Duration = Duration::from_millis(250);
 
 /// The roles that hold evidence: trust and storage, over one object store.
 pub(crate) struct EvidenceCore {
-    trust: Trust,
-    storage: Storage,
+    pub(crate) trust: Trust,
+    pub(crate) storage: Storage,
     pub(crate) parts: StorageParts,
     /// As ingest reaches them. Each role has channels of its own: the table of who may call what rules here too.
     pub(crate) storage_channel: RpcChannel,
@@ -40,15 +45,34 @@ pub(crate) struct EvidenceCore {
 }
 
 impl EvidenceCore {
+    /// With the agents' authority of the data folder, if it has one.
     pub(crate) async fn start(
         data: &DataDir,
         archive: &ArchiveFile,
         database: &Database,
         checkpoints: CheckpointIntervals,
     ) -> anyhow::Result<Self> {
+        Self::start_with(data, archive, database, checkpoints, own_agents_ca(data)?).await
+    }
+
+    async fn start_with(
+        data: &DataDir,
+        archive: &ArchiveFile,
+        database: &Database,
+        checkpoints: CheckpointIntervals,
+        agents_ca: Option<AgentsCa>,
+    ) -> anyhow::Result<Self> {
         let objects = open_objects(data)?;
         let pool = database.pool(DatabaseRole::Trust);
-        let trust = start_trust(data, archive, &pool, &objects, checkpoints).await?;
+        let keys = Keys::open_or_create(&data.keys()?, &pool, &objects)
+            .await
+            .context("the archive's keys do not open")?;
+        let mut config = TrustConfig::new(pool, objects.clone(), keys, &archive.domain, &archive.name);
+        config.tenants = Some(archive.tenants.clone());
+        config.intervals = checkpoints;
+        config.agents_ca = agents_ca;
+        let trust = Trust::start(config).await.context("trust does not start")?;
+        write_trust_policy(data, archive, &trust)?;
         let parts = StorageParts {
             pool: database.pool(DatabaseRole::Storage),
             objects: objects.clone(),
@@ -80,30 +104,19 @@ pub(crate) fn open_objects(data: &DataDir) -> anyhow::Result<ObjectStore> {
         .into())
 }
 
-async fn start_trust(
-    data: &DataDir,
-    archive: &ArchiveFile,
-    pool: &PgPool,
-    objects: &ObjectStore,
-    checkpoints: CheckpointIntervals,
-) -> anyhow::Result<Trust> {
-    let keys =
-        Keys::open_or_create(&data.keys()?, pool, objects).await.context("the archive's keys do not open")?;
-    let mut config = TrustConfig::new(pool.clone(), objects.clone(), keys, &archive.domain, &archive.name);
-    config.intervals = checkpoints;
-    config.agents_ca = agents_ca(data)?;
-    let trust = Trust::start(config).await.context("trust does not start")?;
-    if !data.trust_policy().is_file() {
-        let logs =
-            archive.tenants.iter().flat_map(|tenant| trust.policy_for(tenant).logs().to_vec()).collect();
-        write_file(&data.trust_policy(), &Policy::of_logs(logs).to_text(), Secrecy::Public)?;
+/// What agents and verifiers have to trust, anew where a tenant was added.
+fn write_trust_policy(data: &DataDir, archive: &ArchiveFile, trust: &Trust) -> anyhow::Result<()> {
+    let logs = archive.tenants.iter().flat_map(|tenant| trust.policy_for(tenant).logs().to_vec()).collect();
+    let text = Policy::of_logs(logs).to_text();
+    if fs::read(data.trust_policy()).is_ok_and(|standing| standing == text) {
+        return Ok(());
     }
-    Ok(trust)
+    write_file(&data.trust_policy(), &text, Secrecy::Public)
 }
 
 /// The archive's own authority, which signs agents' certificates too; none where its files are not there, which
 /// `rebuild` and `fsck` can do without.
-fn agents_ca(data: &DataDir) -> anyhow::Result<Option<AgentsCa>> {
+pub(crate) fn own_agents_ca(data: &DataDir) -> anyhow::Result<Option<AgentsCa>> {
     let folder = data.tls()?;
     let (certificate, key) = (folder.join("ca.pem"), folder.join("ca.key"));
     if !certificate.is_file() || !key.is_file() {
@@ -123,39 +136,34 @@ pub(crate) fn start_ingest(archive: &ArchiveFile, evidence: &EvidenceCore, datab
     })
 }
 
-/// Every role, running.
-pub(crate) struct Core {
-    database: Database,
-    evidence: EvidenceCore,
-    ingest: Ingest,
-    worker: Worker,
-    stop_front: watch::Sender<bool>,
-    agents: JoinHandle<Result<(), tonic::transport::Error>>,
-    people: JoinHandle<anyhow::Result<()>>,
-    probes: Option<JoinHandle<()>>,
+/// How the roles run, beside what the data folder says.
+pub(crate) struct CoreSettings {
+    pub(crate) checkpoints: CheckpointIntervals,
+    /// Signs agents' certificates.
+    pub(crate) agents_ca: Option<AgentsCa>,
+    pub(crate) fixity: Fixity,
 }
 
-/// Sockets that the core serves on, bound before anything else starts, so that a taken port is told at once.
-pub(crate) struct FrontListeners {
-    pub(crate) ingest: TcpListener,
-    pub(crate) gateway: TcpListener,
-    /// Probes and metrics.
-    pub(crate) admin: Option<TcpListener>,
+/// Every role, running, without a socket.
+pub(crate) struct Core {
+    pub(crate) database: Database,
+    pub(crate) evidence: EvidenceCore,
+    pub(crate) ingest: Ingest,
+    index: IndexServiceServer<IndexServer>,
+    worker: Worker,
 }
 
 impl Core {
     pub(crate) async fn start(
         data: &DataDir,
         archive: &ArchiveFile,
-        authority: &Authority,
-        front: FrontListeners,
-        checkpoints: CheckpointIntervals,
+        settings: CoreSettings,
     ) -> anyhow::Result<Self> {
+        let CoreSettings { checkpoints, agents_ca, fixity } = settings;
         let database = Database::start(data).await?;
-        let evidence = EvidenceCore::start(data, archive, &database, checkpoints).await?;
+        let evidence = EvidenceCore::start_with(data, archive, &database, checkpoints, agents_ca).await?;
         let ingest = start_ingest(archive, &evidence, &database);
-        let index_engine = open_index(&data.index()).await?;
-        let index = IndexServer::new(index_engine).into_service();
+        let index = IndexServer::new(open_index(&data.index()).await?).into_service();
         let worker = Worker::start(WorkerConfig {
             pool: database.pool(DatabaseRole::Worker),
             catalogue: in_process_as(Role::Worker, ingest.catalogue_server()),
@@ -163,58 +171,41 @@ impl Core {
             storage: in_process_as(Role::Worker, evidence.storage.server()),
             tenants: archive.tenants.iter().map(ToString::to_string).collect(),
             retry_after: JOB_RETRY_AFTER,
-            fixity: Some(Fixity::usual(Arc::new(SystemClock))),
+            fixity: Some(fixity),
         });
-
-        let (stop_front, stopped) = watch::channel(false);
-        let probes = front.admin.map(|listener| {
-            let pool = database.pool(DatabaseRole::Ingest);
-            probes::serve(listener, Some(pool), stopped.clone())
-        });
-        let agents = listeners::serve_agents(
-            front.ingest,
-            authority,
-            &archive.domain,
-            ingest.agent_server(),
-            stopped.clone(),
-        )?;
         first_token(data, archive, &database.admin).await?;
-        let router = Gateway::router(GatewayConfig {
-            pool: database.pool(DatabaseRole::Gateway),
-            catalogue: in_process_as(Role::Gateway, ingest.catalogue_server()),
-            index: in_process_as(Role::Gateway, index),
-            trust: in_process_as(Role::Gateway, evidence.trust.server()),
-            worker: in_process_as(Role::Gateway, worker.server()),
-            clock: Arc::new(SystemClock),
-        });
-        let tls = listeners::gateway_tls(authority)?;
-        let people = tokio::spawn(async move {
-            let mut stopped = stopped;
-            let stop = async move {
-                let _ = stopped.wait_for(|stop| *stop).await;
-            };
-            openarchive_gateway::serve(front.gateway, Some(GatewayTls::Fixed(tls)), router, stop).await?;
-            Ok(())
-        });
-        Ok(Self { database, evidence, ingest, worker, stop_front, agents, people, probes })
+        Ok(Self { database, evidence, ingest, index, worker })
     }
 
-    /// Lets calls in hand end, then stops each role after those that call it.
+    /// REST.
+    pub(crate) fn gateway(&self) -> axum::Router {
+        Gateway::router(GatewayConfig {
+            pool: self.database.pool(DatabaseRole::Gateway),
+            catalogue: in_process_as(Role::Gateway, self.ingest.catalogue_server()),
+            index: in_process_as(Role::Gateway, self.index.clone()),
+            trust: in_process_as(Role::Gateway, self.evidence.trust.server()),
+            worker: in_process_as(Role::Gateway, self.worker.server()),
+            clock: Arc::new(SystemClock),
+        })
+    }
+
+    pub(crate) fn health(&self) -> CoreHealth {
+        let index = IndexServiceClient::new(in_process_as(Role::Gateway, self.index.clone()));
+        CoreHealth::new(|role| self.database.pool(role), self.evidence.trust.health(), index)
+    }
+
+    /// Stops each role after those that call it, then the database. Whoever calls from outside has been sent away.
     pub(crate) async fn shutdown(self) {
-        let _ = self.stop_front.send(true);
-        if let Ok(Err(error)) = self.people.await {
-            warn!(%error, "the gateway ends badly");
+        let Self { database, evidence, ingest, index: _, worker } = self;
+        let roles = async {
+            worker.shutdown().await;
+            ingest.shutdown().await;
+            evidence.shutdown().await;
+        };
+        if timeout(Duration::from_secs(ROLES_STOP_SECONDS_MAX), roles).await.is_err() {
+            warn!("work in hand is broken off: it outlasts the time that a stop waits");
         }
-        if let Ok(Err(error)) = self.agents.await {
-            warn!(%error, "ingest's listener ends badly");
-        }
-        self.worker.shutdown().await;
-        self.ingest.shutdown().await;
-        self.evidence.shutdown().await;
-        if let Some(probes) = self.probes {
-            probes.abort();
-        }
-        self.database.stop().await;
+        database.stop().await;
         info!("the archive has stopped");
     }
 }

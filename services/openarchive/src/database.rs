@@ -1,14 +1,18 @@
 //! The database of a data folder: a private cluster, and a pool for each service's login role.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Context;
 use openarchive_private_postgres::{Durability, PrivatePostgres};
 use openarchive_schema::DatabaseRole;
 use sqlx::{PgPool, postgres::PgPoolOptions};
+use tokio::time::timeout;
+use tracing::warn;
 
 use crate::layout::DataDir;
 
+/// Longest wait for connections to come back to their pools before the database's server is stopped all the same.
+pub(crate) const CLOSE_SECONDS_MAX: u64 = 5;
 /// Connections of the administrator's pool: migrations, a rebuild, an API token.
 const ADMIN_CONNECTIONS_MAX: u32 = 4;
 
@@ -33,11 +37,10 @@ pub(crate) struct Database {
 
 impl Database {
     pub(crate) async fn start(data: &DataDir) -> anyhow::Result<Self> {
-        let folder = data.postgres();
+        let (sockets, folder) = (data.tmp(), data.postgres());
+        let start = move || PrivatePostgres::start_with_socket_in(&sockets, &folder, Durability::Durable);
         let server =
-            tokio::task::spawn_blocking(move || PrivatePostgres::start(&folder, Durability::Durable))
-                .await?
-                .context("the private PostgreSQL does not start")?;
+            tokio::task::spawn_blocking(start).await?.context("the private PostgreSQL does not start")?;
         let admin = PgPoolOptions::new()
             .max_connections(ADMIN_CONNECTIONS_MAX)
             .connect(&server.url("postgres"))
@@ -61,11 +64,24 @@ impl Database {
         self.pools[&role].clone()
     }
 
+    /// Why there is no database any more, if its server has ended by itself.
+    pub(crate) fn failure(&mut self) -> Option<String> {
+        let status = self.server.has_ended()?;
+        Some(format!(
+            "the private PostgreSQL has ended by itself ({status}): its log is postgres.log beside it"
+        ))
+    }
+
     pub(crate) async fn stop(self) {
-        for pool in self.pools.values() {
-            pool.close().await;
+        let close = async {
+            for pool in self.pools.values() {
+                pool.close().await;
+            }
+            self.admin.close().await;
+        };
+        if timeout(Duration::from_secs(CLOSE_SECONDS_MAX), close).await.is_err() {
+            warn!("connections to the database are still in use; its server ends them");
         }
-        self.admin.close().await;
         // Waits for the server's orderly stop.
         let _ = tokio::task::spawn_blocking(move || drop(self.server)).await;
     }

@@ -1,7 +1,8 @@
-//! `openarchive all` and `openarchive dev`.
+//! `openarchive dev` and `openarchive all --data DIR`: an archive on one machine, with an authority of its own.
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -9,7 +10,9 @@ use std::{
 use anyhow::Context;
 use openarchive_domain::SystemClock;
 use openarchive_edge::{agent::Agent, config::Config};
+use openarchive_schema::DatabaseRole;
 use openarchive_trust::CheckpointIntervals;
+use openarchive_worker::Fixity;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -19,35 +22,48 @@ use crate::{
     CoreArguments, agent_add,
     archive_file::ArchiveFile,
     authority::Authority,
-    core::{Core, FrontListeners},
+    core::{Core, CoreSettings, own_agents_ca},
     endpoints::{self, Endpoints},
     layout::{DataDir, Secrecy, write_file},
-    listeners::bind,
-    rebuild,
+    listeners::{Front, FrontListeners, bind},
+    probes, rebuild,
 };
 
 /// The agent that `dev` runs beside the core.
 const DEV_AGENT: &str = "dev";
 
 /// Runs until SIGTERM or SIGINT, then stops in order. With `smtp`, an agent runs beside the core.
-pub(crate) async fn run(arguments: &CoreArguments, smtp: Option<SocketAddr>) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    data: &Path,
+    arguments: &CoreArguments,
+    smtp: Option<SocketAddr>,
+) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let data = DataDir::open(&arguments.data)?;
+    let data = DataDir::open(data)?;
     rebuild::refuse_unfinished(&data)?;
     let archive = ArchiveFile::open_or_create(data.root(), arguments.domain.as_deref(), &arguments.tenants)?;
     let authority = Authority::open_or_create(&data.tls()?, &archive.domain)?;
-    let front = FrontListeners {
-        ingest: bind(arguments.ingest, "ingest").await?,
-        gateway: bind(arguments.gateway, "gateway").await?,
-        admin: match arguments.admin {
-            Some(admin) => Some(bind(admin, "admin").await?),
-            None => None,
-        },
+    let listeners = FrontListeners {
+        grpc: bind(arguments.ingest, "--ingest").await?,
+        rest: bind(arguments.gateway, "--gateway").await?,
     };
-    let (ingest_at, gateway_at) = (front.ingest.local_addr()?, front.gateway.local_addr()?);
-    let admin_at = front.admin.as_ref().map(TcpListener::local_addr).transpose()?;
-    let core = Core::start(&data, &archive, &authority, front, checkpoints(arguments, smtp)).await?;
+    let admin = match arguments.admin {
+        Some(admin) => Some(bind(admin, "--admin").await?),
+        None => None,
+    };
+    let (ingest_at, gateway_at) = (listeners.grpc.local_addr()?, listeners.rest.local_addr()?);
+    let admin_at = admin.as_ref().map(TcpListener::local_addr).transpose()?;
+    let settings = CoreSettings {
+        checkpoints: checkpoints(arguments, smtp),
+        agents_ca: own_agents_ca(&data)?,
+        fixity: Fixity::usual(Arc::new(SystemClock)),
+    };
+    let core = Core::start(&data, &archive, settings).await?;
+    let front = Front::of_authority(&core, listeners, &authority, &archive.domain)?;
+    if let Some(admin) = admin {
+        probes::serve(admin, Some(core.database.pool(DatabaseRole::Ingest)), front.stopped());
+    }
     let agent = match smtp {
         Some(smtp) => Some(start_agent(&data, &archive, &authority, ingest_at, smtp).await?),
         None => None,
@@ -61,6 +77,23 @@ pub(crate) async fn run(arguments: &CoreArguments, smtp: Option<SocketAddr>) -> 
         pid: std::process::id(),
     };
     running.write(&data)?;
+    announce(&data, &archive, &running);
+
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    endpoints::remove(&data);
+    if let Some(agent) = agent {
+        agent.stop().await;
+    }
+    front.drain().await;
+    core.shutdown().await;
+    println!("stopped");
+    Ok(())
+}
+
+fn announce(data: &DataDir, archive: &ArchiveFile, running: &Endpoints) {
     println!(
         "archive   {}  (domain {}, trust: non_qualified software keys)",
         data.root().display(),
@@ -75,18 +108,6 @@ pub(crate) async fn run(arguments: &CoreArguments, smtp: Option<SocketAddr>) -> 
         println!("admin     http://{admin}/metrics");
     }
     println!("ready: stop with Ctrl-C");
-
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    endpoints::remove(&data);
-    if let Some(agent) = agent {
-        agent.stop().await;
-    }
-    core.shutdown().await;
-    println!("stopped");
-    Ok(())
 }
 
 /// What the caller wrote, else what `dev` (it has an agent) or production uses.

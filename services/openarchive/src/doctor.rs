@@ -11,10 +11,11 @@ mod tests;
 use std::{path::Path, process::ExitCode};
 
 use openarchive_domain::{Clock, SystemClock};
+use openarchive_private_postgres::find_binaries;
 use openarchive_topology::Role;
 use serde::Serialize;
 
-use crate::config::{Environment, RoleConfig};
+use crate::config::{AllConfig, Environment, RoleConfig};
 
 /// How a look ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -51,9 +52,21 @@ impl Finding {
     }
 }
 
+/// What a configuration is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Role(Role),
+    /// Every role in one process.
+    All,
+}
+
 /// Prints what was found. Exit 0 where nothing is bad, else 1.
-pub(crate) async fn run(role: Role, config: &Path, json: bool) -> anyhow::Result<ExitCode> {
-    let findings = examine(role, config, &Environment::of_process(), &SystemClock).await;
+pub(crate) async fn run(part: Part, config: &Path, json: bool) -> anyhow::Result<ExitCode> {
+    let environment = Environment::of_process();
+    let findings = match part {
+        Part::Role(role) => examine(role, config, &environment, &SystemClock).await,
+        Part::All => examine_all(config, &environment, &SystemClock),
+    };
     let bad = findings.iter().filter(|finding| finding.verdict == Verdict::Bad).count();
     if json {
         println!("{}", serde_json::to_string_pretty(&findings)?);
@@ -87,11 +100,27 @@ pub(crate) async fn examine(
     };
     let mut findings =
         vec![Finding::good("config", format!("{} has what {} needs", path.display(), role.name()))];
-    findings.extend(certificate::examine(role, &config, clock));
+    findings.extend(certificate::examine(role.name(), &config.archive.domain, &config.tls, clock));
     findings.extend(folders::examine(&config));
     if let Some(url) = &config.database {
         findings.extend(database::examine(role, url, clock).await);
     }
     findings.extend(calls::examine(&config).await);
+    findings
+}
+
+/// Every finding about `openarchive all`, running or not.
+fn examine_all(path: &Path, environment: &Environment, clock: &dyn Clock) -> Vec<Finding> {
+    let config = match AllConfig::load(path, environment) {
+        Ok(config) => config,
+        Err(error) => return vec![Finding::bad("config", error.to_string(), "")],
+    };
+    let mut findings = vec![Finding::good("config", format!("{} has what all needs", path.display()))];
+    findings.extend(certificate::examine("all", &config.archive.domain, &config.tls, clock));
+    findings.extend(folders::examine_all(&config));
+    findings.push(match find_binaries() {
+        Ok(found) => Finding::good("postgres", format!("its programs are {}", found.postgres.display())),
+        Err(error) => Finding::bad("postgres", error.to_string(), ""),
+    });
     findings
 }

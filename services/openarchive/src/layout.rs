@@ -10,9 +10,19 @@ use std::{
 use anyhow::{Context, bail};
 use rustix::fs::{FlockOperation, flock};
 
+/// The private PostgreSQL, in a data folder.
+pub(crate) const POSTGRES_FOLDER: &str = "postgres";
+/// The keys, in a data folder.
+pub(crate) const KEYS_FOLDER: &str = "keys";
+/// For what does not outlive a process.
+const TMP_DIR_DEFAULT: &str = "/tmp";
+
 /// A data folder, locked for this process.
 pub(crate) struct DataDir {
     root: PathBuf,
+    tmp: PathBuf,
+    /// Elsewhere than in the data folder.
+    keys: Option<PathBuf>,
     _lock: fs::File,
 }
 
@@ -35,7 +45,12 @@ impl DataDir {
                 root.display()
             );
         }
-        Ok(Self { root, _lock: lock })
+        Ok(Self { root, tmp: TMP_DIR_DEFAULT.into(), keys: None, _lock: lock })
+    }
+
+    /// With another place for what does not outlive a process, and, if they are not here, for the keys.
+    pub(crate) fn with(self, tmp: PathBuf, keys: Option<PathBuf>) -> Self {
+        Self { tmp, keys, ..self }
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -44,7 +59,12 @@ impl DataDir {
 
     /// The private PostgreSQL cluster. Entered by the database's own user.
     pub(crate) fn postgres(&self) -> PathBuf {
-        self.root.join("postgres")
+        self.root.join(POSTGRES_FOLDER)
+    }
+
+    /// The socket of that cluster.
+    pub(crate) fn tmp(&self) -> PathBuf {
+        self.tmp.clone()
     }
 
     /// Packs, key files, tiles, checkpoints, heads, protected wrapping keys.
@@ -58,7 +78,7 @@ impl DataDir {
 
     /// The KEK and the log keys. Without them nothing here can be read: keep a copy elsewhere.
     pub(crate) fn keys(&self) -> anyhow::Result<PathBuf> {
-        private_dir(self.root.join("keys"))
+        private_dir(self.keys.clone().unwrap_or_else(|| self.root.join(KEYS_FOLDER)))
     }
 
     /// The archive's own certificate authority and the servers' certificates.

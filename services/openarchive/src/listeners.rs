@@ -1,53 +1,134 @@
-//! Sockets: mTLS for agents, TLS for people.
+//! The sockets of a core: mTLS for agents and the operator, TLS for people.
 
 use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context;
-use openarchive_proto::ingest::v1::agent_service_server::{AgentService, AgentServiceServer};
-use openarchive_rpc::Authorise;
+use openarchive_gateway::GatewayTls;
+use openarchive_rpc::{
+    Authorise, ClientCertificates, ReloadingCertificate, ReloadingTls, ServerTls, server_builder,
+};
+use openarchive_telemetry::TraceServer;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Certificate, Server, ServerTlsConfig};
+use tracing::warn;
 
-use crate::authority::{Authority, Identity};
+use crate::{
+    authority::{Authority, Identity},
+    core::Core,
+};
 
-pub(crate) async fn bind(address: SocketAddr, what: &str) -> anyhow::Result<TcpListener> {
+/// `setting`: by which whoever starts the archive chooses another address.
+pub(crate) async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address)
         .await
-        .with_context(|| format!("cannot listen on {address} for {what}: choose another with --{what}"))
+        .with_context(|| format!("cannot listen on {address}: choose another address with {setting}"))
 }
 
-/// Serves agents on `listener`; only certificates of `authority` get in, or none at all: each call is authorised by
-/// itself. Ends when `stop` turns true.
-pub(crate) fn serve_agents<S: AgentService>(
+/// Bound before anything else starts, so that a taken port is told at once.
+pub(crate) struct FrontListeners {
+    pub(crate) grpc: TcpListener,
+    pub(crate) rest: TcpListener,
+}
+
+/// Certificates from files that are read again when they change.
+pub(crate) struct FrontTls {
+    pub(crate) grpc: Arc<ReloadingTls>,
+    pub(crate) rest: Arc<ReloadingCertificate>,
+}
+
+/// A core's open sockets.
+pub(crate) struct Front {
+    stop: watch::Sender<bool>,
+    grpc: JoinHandle<anyhow::Result<()>>,
+    rest: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Front {
+    /// For one machine: with certificates of the archive's own authority, and for agents alone.
+    pub(crate) fn of_authority(
+        core: &Core,
+        listeners: FrontListeners,
+        authority: &Authority,
+        domain: &str,
+    ) -> anyhow::Result<Self> {
+        let (stop, stopped) = watch::channel(false);
+        let identity = authority.server("ingest")?;
+        let tls = ServerTlsConfig::new()
+            .identity(tonic::transport::Identity::from_pem(identity.certificate, identity.key))
+            .client_ca_root(Certificate::from_pem(authority.certificate()))
+            .client_auth_optional(true);
+        let router = Server::builder()
+            .tls_config(tls)
+            .context("the server's certificate does not load")?
+            .layer(TraceServer)
+            .layer(Authorise::by_certificate(domain))
+            .add_service(core.ingest.agent_server());
+        let incoming = TcpListenerStream::new(listeners.grpc);
+        let end = told(stopped.clone());
+        let grpc = tokio::spawn(async move { Ok(router.serve_with_incoming_shutdown(incoming, end).await?) });
+        let tls = GatewayTls::Fixed(gateway_tls(authority)?);
+        let rest = serve_rest(core, listeners.rest, tls, stopped);
+        Ok(Self { stop, grpc, rest })
+    }
+
+    /// With certificates that were issued elsewhere. One port for whatever is called from outside: each call is
+    /// authorised by the caller's certificate, and one without, which enrolment is, by having none.
+    pub(crate) fn of_files(core: &Core, listeners: FrontListeners, tls: FrontTls, domain: &str) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let router = server_builder()
+            .layer(TraceServer)
+            .layer(Authorise::by_certificate(domain))
+            .add_service(core.ingest.agent_server())
+            .add_service(core.ingest.catalogue_server())
+            .add_service(core.evidence.storage.server())
+            .add_service(core.evidence.trust.server());
+        let clients = ServerTls { files: tls.grpc, clients: ClientCertificates::Optional };
+        let until = stopped.clone();
+        let grpc =
+            tokio::spawn(
+                async move { Ok(openarchive_rpc::serve(listeners.grpc, router, clients, until).await?) },
+            );
+        let rest = serve_rest(core, listeners.rest, GatewayTls::Reloading(tls.rest), stopped);
+        Self { stop, grpc, rest }
+    }
+
+    /// Turns true when the sockets are about to close.
+    pub(crate) fn stopped(&self) -> watch::Receiver<bool> {
+        self.stop.subscribe()
+    }
+
+    /// Closes the sockets and lets calls in hand end.
+    pub(crate) async fn drain(self) {
+        let _ = self.stop.send(true);
+        for (what, served) in [("gateway", self.rest.await), ("gRPC", self.grpc.await)] {
+            if let Ok(Err(error)) = served {
+                warn!(%error, what, "a listener ends badly");
+            }
+        }
+    }
+}
+
+fn serve_rest(
+    core: &Core,
     listener: TcpListener,
-    authority: &Authority,
-    domain: &str,
-    service: AgentServiceServer<S>,
-    mut stop: watch::Receiver<bool>,
-) -> anyhow::Result<JoinHandle<Result<(), tonic::transport::Error>>> {
-    let identity = authority.server("ingest")?;
-    let tls = ServerTlsConfig::new()
-        .identity(tonic::transport::Identity::from_pem(identity.certificate, identity.key))
-        .client_ca_root(Certificate::from_pem(authority.certificate()))
-        .client_auth_optional(true);
-    let router = Server::builder()
-        .tls_config(tls)
-        .context("the server's certificate does not load")?
-        .layer(openarchive_telemetry::TraceServer)
-        .layer(Authorise::by_certificate(domain))
-        .add_service(service);
-    Ok(tokio::spawn(async move {
-        let stopped = async move {
-            let _ = stop.wait_for(|stop| *stop).await;
-        };
-        router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped).await
-    }))
+    tls: GatewayTls,
+    stopped: watch::Receiver<bool>,
+) -> JoinHandle<anyhow::Result<()>> {
+    let router = core.gateway();
+    tokio::spawn(
+        async move { Ok(openarchive_gateway::serve(listener, Some(tls), router, told(stopped)).await?) },
+    )
+}
+
+/// Ends when `stopped` turns true, or nobody is left who could turn it.
+pub(crate) async fn told(mut stopped: watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stop| *stop).await;
 }
 
 /// TLS for the gateway with a certificate of the archive's own authority.
-pub(crate) fn gateway_tls(authority: &Authority) -> anyhow::Result<Arc<rustls::ServerConfig>> {
+fn gateway_tls(authority: &Authority) -> anyhow::Result<Arc<rustls::ServerConfig>> {
     let Identity { certificate, key } = authority.server("gateway")?;
     let chain = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect::<Result<Vec<_>, _>>()?;
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes())?;

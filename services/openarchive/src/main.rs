@@ -1,6 +1,7 @@
 //! `openarchive`: the archive's roles, and what an operator does to a data folder.
 
 mod agent_add;
+mod all;
 mod archive_file;
 mod authority;
 mod config;
@@ -11,6 +12,7 @@ mod doctor;
 mod endpoints;
 mod findings;
 mod fsck;
+mod health;
 mod layout;
 mod listeners;
 mod migrate;
@@ -24,6 +26,7 @@ mod trust_policy;
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
+use doctor::Part;
 use openarchive_domain::{AgentRef, Tenant};
 use openarchive_telemetry::TelemetryConfig;
 use openarchive_topology::Role;
@@ -43,6 +46,9 @@ struct Cli {
 enum Command {
     /// Everything on this machine: every role, an agent with SMTP, and a private PostgreSQL in the data folder.
     Dev {
+        /// The archive's data folder; made at first start.
+        #[arg(long)]
+        data: PathBuf,
         #[command(flatten)]
         core: CoreArguments,
         /// Where the agent listens for mail.
@@ -51,6 +57,16 @@ enum Command {
     },
     /// Every role in one process, with a private PostgreSQL; agents connect over mTLS.
     All {
+        /// The archive's data folder; made at first start. With it the archive makes its own certificates.
+        #[arg(long, required_unless_present = "config")]
+        data: Option<PathBuf>,
+        /// A configuration file (docs/configuration.md) instead of everything else here: certificates are issued elsewhere.
+        #[arg(
+            long,
+            value_name = "FILE",
+            conflicts_with_all = ["data", "ingest", "gateway", "admin", "domain", "tenants", "checkpoint_seconds"]
+        )]
+        config: Option<PathBuf>,
         #[command(flatten)]
         core: CoreArguments,
     },
@@ -68,23 +84,23 @@ enum Command {
     Worker(RoleArguments),
     /// Brings the database to this version, makes its login roles, and gives them passwords.
     Migrate(RoleArguments),
-    /// Looks at everything that a role will need, and says what to do. Exit 1: something is bad.
+    /// Looks at everything that a role, or `all --config`, will need, and says what to do. Exit 1: something is bad.
     Doctor {
-        /// ingest, storage, index, trust, gateway or worker.
-        #[arg(value_parser = parse_role)]
-        role: Role,
+        /// ingest, storage, index, trust, gateway or worker; or all.
+        #[arg(value_parser = parse_part)]
+        part: Part,
         #[command(flatten)]
         arguments: RoleArguments,
         /// One JSON array instead of text.
         #[arg(long)]
         json: bool,
     },
-    /// API tokens, with the database credentials of `openarchive migrate`.
+    /// API tokens, with the database credentials of `openarchive migrate`, or beside a running `openarchive all`.
     Token {
         #[command(subcommand)]
         command: TokenCommand,
     },
-    /// Prints the C2SP log policy that a tenant's agents and verifiers trust. Reads trust's keys.
+    /// Prints the C2SP log policy that a tenant's agents and verifiers trust. Reads the keys of trust, or of `all`.
     TrustPolicy {
         #[command(flatten)]
         arguments: RoleArguments,
@@ -190,11 +206,15 @@ fn parse_role(name: &str) -> Result<Role, String> {
     }
 }
 
+fn parse_part(name: &str) -> Result<Part, String> {
+    match name {
+        "all" => Ok(Part::All),
+        role => parse_role(role).map(Part::Role).map_err(|error| format!("{error}, or all")),
+    }
+}
+
 #[derive(Args, Clone)]
 struct CoreArguments {
-    /// The archive's data folder; made at first start.
-    #[arg(long)]
-    data: PathBuf,
     /// Where agents connect (gRPC over mTLS).
     #[arg(long, default_value = "127.0.0.1:9443")]
     ingest: SocketAddr,
@@ -259,8 +279,10 @@ async fn main() -> ExitCode {
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Dev { core, smtp } => dev::run(&core, Some(smtp)).await?,
-        Command::All { core } => dev::run(&core, None).await?,
+        Command::Dev { data, core, smtp } => dev::run(&data, &core, Some(smtp)).await?,
+        Command::All { config: Some(config), .. } => all::run(&config).await?,
+        Command::All { data: Some(data), core, .. } => dev::run(&data, &core, None).await?,
+        Command::All { .. } => anyhow::bail!("give --data or --config"),
         Command::Ingest(arguments) => roles::run(Role::Ingest, &arguments.config).await?,
         Command::Storage(arguments) => roles::run(Role::Storage, &arguments.config).await?,
         Command::Index(arguments) => roles::run(Role::Index, &arguments.config).await?,
@@ -268,7 +290,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Gateway(arguments) => roles::run(Role::Gateway, &arguments.config).await?,
         Command::Worker(arguments) => roles::run(Role::Worker, &arguments.config).await?,
         Command::Migrate(arguments) => migrate::run(&arguments.config).await?,
-        Command::Doctor { role, arguments, json } => return doctor::run(role, &arguments.config, json).await,
+        Command::Doctor { part, arguments, json } => return doctor::run(part, &arguments.config, json).await,
         Command::Token { command } => match command {
             TokenCommand::Issue { tenant, arguments } => token::issue(&arguments.config, &tenant).await?,
             TokenCommand::List { tenant, arguments } => token::list(&arguments.config, &tenant).await?,

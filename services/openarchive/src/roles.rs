@@ -14,6 +14,7 @@ use std::path::Path;
 use openarchive_topology::Role;
 
 use crate::config::{Environment, RoleConfig};
+pub(crate) use serving::watch_signals;
 
 /// Runs `role` until SIGTERM or SIGINT, then lets calls in hand end.
 pub(crate) async fn run(role: Role, config: &Path) -> anyhow::Result<()> {

@@ -1,12 +1,12 @@
 //! A PostgreSQL cluster of our own: made by the system's `initdb`, reached over a UNIX socket only, run by an
-//! unprivileged user. Used by `openarchive dev` and by tests; never beyond one machine.
+//! unprivileged user. Used by `openarchive dev`, by `all` and by tests; never beyond one machine.
 
 mod binaries;
 mod cluster;
 mod run_as;
 
 pub use binaries::{Binaries, find_binaries};
-pub use cluster::{Durability, PrivatePostgres};
+pub use cluster::{Durability, PrivatePostgres, SOCKET_PARENT_BYTES_MAX, STOP_SECONDS_MAX};
 pub use run_as::RunAs;
 
 /// Why the cluster is not there. `Display` says what to do.
@@ -24,6 +24,14 @@ pub enum PostgresError {
         "the unprivileged user {user} cannot enter {path}: as root, choose a data folder that other users can reach, such as one under /var/tmp"
     )]
     Unreachable { user: String, path: String },
+    #[error(
+        "user id {uid} has no name on this machine, which initdb refuses: add one to /etc/passwd of the machine or image, such as `openarchive:x:{uid}:{uid}::/:/usr/sbin/nologin`"
+    )]
+    NamelessUser { uid: u32 },
+    #[error(
+        "the folder for the database's socket, {path}, has more than {SOCKET_PARENT_BYTES_MAX} bytes: choose a shorter one, such as /tmp"
+    )]
+    SocketPathTooLong { path: String },
     #[error("{program} failed ({status}): {output}")]
     Program { program: &'static str, status: String, output: String },
     #[error("postgres did not accept connections within {seconds} s; its log is {log}")]

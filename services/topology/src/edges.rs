@@ -30,6 +30,10 @@ pub enum Endpoint {
     Monitoring,
     /// The node, which probes its pods.
     Node,
+    /// The Job that makes schemas, and a login for each service.
+    Migrate,
+    /// Tries whether the cluster enforces network policies.
+    Prober,
 }
 
 impl Endpoint {
@@ -46,6 +50,8 @@ impl Endpoint {
             Self::Dns => "dns",
             Self::Monitoring => "monitoring",
             Self::Node => "node",
+            Self::Migrate => "migrate",
+            Self::Prober => "prober",
         }
     }
 }
@@ -55,7 +61,8 @@ impl Endpoint {
 pub struct Edge {
     pub from: Endpoint,
     pub to: Endpoint,
-    /// TCP, at the end named `to`. 0: the port that the configuration names.
+    /// TCP, at the end named `to`. 0: the port that the configuration names. Where an agent listens and where the database
+    /// is, the configuration may say, too: then its port counts.
     pub port: u16,
     pub why: &'static str,
 }
@@ -108,10 +115,13 @@ pub const EDGES: &[Edge] = &[
     database(Role::Trust),
     database(Role::Gateway),
     database(Role::Worker),
+    edge(Endpoint::Migrate, Endpoint::Database, POSTGRES_PORT, "schemas and logins"),
     edge(Endpoint::Role(Role::Storage), Endpoint::ObjectStore, 0, "packs and key files"),
     edge(Endpoint::Role(Role::Trust), Endpoint::ObjectStore, 0, "tiles, heads, protected keys"),
     edge(Endpoint::Role(Role::Index), Endpoint::SearchEngine, 0, "Elasticsearch beyond one machine"),
     edge(Endpoint::Role(Role::Operator), Endpoint::KubernetesApi, 0, "reconcile"),
+    edge(Endpoint::Prober, Endpoint::Prober, HEALTH_PORT, "a listed connection must come through"),
+    edge(Endpoint::Role(Role::Operator), Endpoint::Prober, HEALTH_PORT, "verdict of the prober"),
     probed(Endpoint::Role(Role::Ingest)),
     probed(Endpoint::Role(Role::Storage)),
     probed(Endpoint::Role(Role::Index)),
@@ -120,6 +130,7 @@ pub const EDGES: &[Edge] = &[
     probed(Endpoint::Role(Role::Worker)),
     probed(Endpoint::Role(Role::Operator)),
     probed(Endpoint::Agent),
+    probed(Endpoint::Prober),
     scraped(Endpoint::Role(Role::Ingest)),
     scraped(Endpoint::Role(Role::Storage)),
     scraped(Endpoint::Role(Role::Index)),
@@ -136,4 +147,6 @@ pub const EDGES: &[Edge] = &[
     resolves(Endpoint::Role(Role::Worker)),
     resolves(Endpoint::Role(Role::Operator)),
     resolves(Endpoint::Agent),
+    resolves(Endpoint::Migrate),
+    resolves(Endpoint::Prober),
 ];

@@ -69,6 +69,7 @@ pub const METHODS: &[Method] = table! {
         "LiftSuspension" [GATEWAY]          "shredding goes on after a rebuild"
         "ListQuarantine" [GATEWAY]          "mail that did not fit its peer's mode"
         "ReleaseQuarantine" [GATEWAY]       "somebody looked at it"
+        "ApplyPolicies" [OPERATOR]          "retention policies"
         "CreateEnrolment" [GATEWAY, OPERATOR]  "an agent may enrol"
         "RevokeAgent"     [GATEWAY, OPERATOR]  "an agent is shut out"
     }

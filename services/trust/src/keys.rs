@@ -7,6 +7,8 @@ mod files;
 
 use std::path::{Path, PathBuf};
 
+pub use files::is_exposed;
+
 use hkdf::Hkdf;
 use openarchive_domain::random;
 use openarchive_envelope::{KEY_BYTES, Kek};

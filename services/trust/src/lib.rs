@@ -38,7 +38,7 @@ pub use agents_ca::{
 pub use custody::{CustodyError, KEK_VERSION};
 pub use finding::{Finding, FindingCode, Progress};
 pub use health::{Health, LogHealth, TrustHealth};
-pub use keys::{KEK_FILE, Keys, KeysError, LOG_SEED_FILE};
+pub use keys::{KEK_FILE, Keys, KeysError, LOG_SEED_FILE, is_exposed};
 pub use log_rows::RowDamage;
 pub use log_state::LogName;
 pub use sequencer::sequencer_lock_key;

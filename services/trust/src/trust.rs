@@ -33,6 +33,8 @@ use crate::{
     shared::Shared,
 };
 
+/// Longest that a reader waits for a checkpoint: more than the longest interval between two of a log.
+const PROOF_WAIT: Duration = Duration::from_secs(45);
 /// How long a start waits for the sequencer's lock before it serves what needs none.
 const LEADING_WAIT: Duration = Duration::from_secs(5);
 
@@ -79,6 +81,8 @@ pub struct TrustConfig {
     /// First two parts of every origin: a lowercase DNS name, and a DNS label. They never change.
     pub domain: String,
     pub archive: String,
+    /// Every tenant of the archive: one that has logs and is not among them is refused at the start. `None`: not looked at.
+    pub tenants: Option<Vec<Tenant>>,
     pub intervals: CheckpointIntervals,
     /// Longest that `GetInclusionProofs` waits for a covering checkpoint.
     pub proof_wait: Duration,
@@ -88,7 +92,7 @@ pub struct TrustConfig {
 }
 
 impl TrustConfig {
-    /// Without an agents' CA, with the intervals of `dev`, 30 s for proofs, 60 s until audit counts as stalled, and the system's clock.
+    /// Without an agents' CA, without a list of tenants, with the intervals of `dev`, 45 s for proofs, 60 s until audit counts as stalled, and the system's clock.
     pub fn new(pool: PgPool, objects: ObjectStore, keys: Keys, domain: &str, archive: &str) -> Self {
         Self {
             pool,
@@ -97,8 +101,9 @@ impl TrustConfig {
             agents_ca: None,
             domain: domain.to_owned(),
             archive: archive.to_owned(),
+            tenants: None,
             intervals: CheckpointIntervals::DEV,
-            proof_wait: Duration::from_secs(30),
+            proof_wait: PROOF_WAIT,
             stalled_after: Duration::from_secs(60),
             clock: Arc::new(SystemClock),
         }
@@ -126,6 +131,10 @@ pub enum StartError {
         "the database holds log {found}, but the configuration says {domain}/{archive}: an archive's name never changes"
     )]
     OtherArchive { found: String, domain: String, archive: String },
+    #[error(
+        "the ledger holds logs of tenant {tenant}, whom the configuration does not list: a tenant may be added, never removed, because its mail is kept; list it in archive.tenants again"
+    )]
+    TenantMissing { tenant: Tenant },
     #[error(transparent)]
     Damage(#[from] RowDamage),
     #[error("the ledger's rows cannot be read")]
@@ -256,6 +265,11 @@ async fn check_logs(config: &TrustConfig) -> Result<(), StartError> {
         if log.verifier_key != config.keys.verifier(&log.origin).to_string() {
             return Err(StartError::ForeignKeys { origin: found });
         }
+        if let (Some(tenants), TenantOrArchive::Tenant(tenant)) = (&config.tenants, log.log().owner())
+            && !tenants.contains(tenant)
+        {
+            return Err(StartError::TenantMissing { tenant: tenant.clone() });
+        }
     }
     Ok(())
 }
@@ -278,6 +292,12 @@ mod tests {
         {
             assert!(matches!(check_name(domain, archive), Err(StartError::Name(_))), "{domain}/{archive}");
         }
+    }
+
+    #[test]
+    fn whoever_asks_for_a_proof_waits_longer_than_any_log_for_its_checkpoint() {
+        let CheckpointIntervals { evidence, audit, other } = CheckpointIntervals::PRODUCTION;
+        assert!([evidence, audit, other].into_iter().all(|interval| PROOF_WAIT > interval));
     }
 
     #[test]

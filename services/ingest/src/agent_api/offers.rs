@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use futures::StreamExt as _;
-use openarchive_domain::{AgentRef, RetentionClass};
+use openarchive_domain::{AgentRef, RetentionClass, Tenant, Timestamp};
 use openarchive_proto::ingest::v1::{OfferMessagesRequest, OfferMessagesResponse};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -13,7 +13,7 @@ use crate::{
     core::Core,
     failure::Failure,
     offer::Offer,
-    offered_class::{OfferedClass, classes_of},
+    offered_class::{OfferedClass, classes_of, look_into_headers},
 };
 
 /// Most offers answered together: what has arrived, up to this.
@@ -60,28 +60,37 @@ async fn answer_group(
     for request in group {
         offers.push(Offer::parse(request?.offer, "offer").map_err(Failure::from)?);
     }
-    let classes = classes_of(core, agent, &offers.iter().collect::<Vec<_>>()).await?;
-    // A mail that stands lacks nothing: its receipt is made again from what is archived.
-    let fresh: Vec<(RetentionClass, &Offer)> = offers
-        .iter()
-        .zip(&classes)
-        .filter_map(|(offer, class)| match class {
-            OfferedClass::Rule(class) => Some((*class, offer)),
-            OfferedClass::Standing(_) => None,
-        })
-        .collect();
-    let mut missing = missing_blobs(core, &agent.tenant, &fresh, core.clock.now()).await?.into_iter();
-    let answer = |(offer, class): (&Offer, &OfferedClass)| {
-        let missing = match class {
-            OfferedClass::Rule(_) => missing.next().unwrap_or_default(),
-            OfferedClass::Standing(_) => MissingBlobs::default(),
-        };
-        OfferMessagesResponse {
-            seq: offer.seat.seq,
-            class: class.class().to_string(),
-            skeleton_missing: missing.skeleton,
-            missing_parts: missing.parts.iter().map(|part| part.as_bytes().to_vec().into()).collect(),
-        }
+    let (rule, now) = (core.retention.rule(&core.pool).await?, core.clock.now());
+    let classes = classes_of(core, &rule, agent, &offers, now).await?;
+    let mut offered: Vec<(OfferedClass, &Offer)> = classes.into_iter().zip(&offers).collect();
+    let mut missing = missing_of(core, &agent.tenant, &offered, now).await?;
+    if look_into_headers(core, &rule, &agent.tenant, &mut offered, &missing, now).await? {
+        missing = missing_of(core, &agent.tenant, &offered, now).await?;
+    }
+    let answer = |((class, offer), missing): (&(OfferedClass, &Offer), MissingBlobs)| OfferMessagesResponse {
+        seq: offer.seat.seq,
+        class: class.class().to_string(),
+        skeleton_missing: missing.skeleton,
+        missing_parts: missing.parts.iter().map(|part| part.as_bytes().to_vec().into()).collect(),
     };
-    Ok(offers.iter().zip(&classes).map(answer).collect())
+    Ok(offered.iter().zip(missing).map(answer).collect())
+}
+
+/// In the order of the offers. A mail that stands lacks nothing: its receipt is made again from what is archived.
+async fn missing_of(
+    core: &Core,
+    tenant: &Tenant,
+    offered: &[(OfferedClass, &Offer)],
+    now: Timestamp,
+) -> Result<Vec<MissingBlobs>, Failure> {
+    let fresh: Vec<(RetentionClass, &Offer)> = offered
+        .iter()
+        .filter(|(class, _)| !class.is_standing())
+        .map(|(class, offer)| (class.class(), *offer))
+        .collect();
+    let mut missing = missing_blobs(core, tenant, &fresh, now).await?.into_iter();
+    let of_each = offered.iter().map(|(class, _)| {
+        if class.is_standing() { MissingBlobs::default() } else { missing.next().unwrap_or_default() }
+    });
+    Ok(of_each.collect())
 }

@@ -16,6 +16,7 @@ use crate::{
     core::Core,
     failure::{Failure, FieldError},
     offer::parse_digest,
+    retention::RetentionRule,
 };
 
 /// Pieces that may wait for storage, each of at most 256 KiB.
@@ -28,6 +29,7 @@ pub(super) async fn pass_on(
     tenant: &Tenant,
     uploads: Streaming<UploadBlobsRequest>,
 ) -> Result<UploadBlobsResponse, Status> {
+    let rule = core.retention.rule(&core.pool).await?;
     let (pieces, receiver) = mpsc::channel(PIECES_WAITING_MAX);
     let put = core.blobs.put_upload(ReceiverStream::new(receiver));
     tokio::pin!(put);
@@ -35,7 +37,7 @@ pub(super) async fn pass_on(
         biased;
         // Storage has the last word in any case; before the end of the stream it is a refusal.
         stored = &mut put => stored,
-        pumped = pump(core, tenant, uploads, pieces) => {
+        pumped = pump(&rule, tenant, uploads, pieces) => {
             // Dropping `put` here cancels the call, so that storage does not take a cut stream for a whole one.
             pumped?;
             put.await
@@ -46,7 +48,7 @@ pub(super) async fn pass_on(
 }
 
 async fn pump(
-    core: &Core,
+    rule: &RetentionRule,
     tenant: &Tenant,
     mut uploads: Streaming<UploadBlobsRequest>,
     pieces: mpsc::Sender<PutBlobsRequest>,
@@ -56,7 +58,7 @@ async fn pump(
         let piece = match upload.item {
             Some(Item::Header(header)) => {
                 blob_has_begun = true;
-                parse_header(core, tenant, &header)?
+                parse_header(rule, tenant, &header)?
             }
             Some(Item::Chunk(chunk)) if blob_has_begun && chunk.len() <= CHUNK_BYTES_MAX => {
                 PutBlobsRequest { item: Some(put_blobs_request::Item::Chunk(chunk)) }
@@ -74,7 +76,11 @@ async fn pump(
     Ok(())
 }
 
-fn parse_header(core: &Core, tenant: &Tenant, header: &UploadHeader) -> Result<PutBlobsRequest, Status> {
+fn parse_header(
+    rule: &RetentionRule,
+    tenant: &Tenant,
+    header: &UploadHeader,
+) -> Result<PutBlobsRequest, Status> {
     let digest = parse_digest(&header.digest, "header.digest").map_err(Failure::from)?;
     let (blob, bytes_max) = match header.role() {
         BlobRole::Part => (BlobName::Part(digest), MESSAGE_BYTES_MAX),
@@ -86,11 +92,11 @@ fn parse_header(core: &Core, tenant: &Tenant, header: &UploadHeader) -> Result<P
     }
     let class: RetentionClass =
         header.class.parse().map_err(|_| field("header.class", "a retention class"))?;
-    if !core.retention.gives(class) {
+    if !rule.gives(tenant, class) {
         let message = "no mail gets this class by now: offer it again";
-        return Err(Failure::refused(Code::FailedPrecondition, "CLASS_CHANGED", message).into());
+        return Err(Failure::refused(Code::Aborted, "CLASS_CHANGED", message).into());
     }
-    Ok(blob.header(tenant, class, header.length))
+    Ok(blob.header(&tenant.clone().into(), class, header.length))
 }
 
 fn field(name: &str, expected: impl Into<String>) -> Status {

@@ -96,7 +96,7 @@ pub(crate) async fn revoke(core: &Core, request: RevokeAgentRequest) -> Result<R
     info!(%agent, "an agent is revoked");
     // After the row: the agent is shut out at once. Whoever asks again after an error here writes the same blob.
     let bytes = serde_json::to_vec(&standing).map_err(|error| Failure::Damaged(error.to_string()))?;
-    core.blobs.put_state(&agent.tenant, Digest::of(&bytes), bytes).await?;
+    core.blobs.put_state(&agent.tenant.clone().into(), Digest::of(&bytes), bytes).await?;
     Ok(RevokeAgentResponse { revoked_at: Timestamp::from_millis(standing.revoked_at).to_string() })
 }
 

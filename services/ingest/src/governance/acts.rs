@@ -1,5 +1,5 @@
-use openarchive_domain::{Digest, Tenant};
-use openarchive_ledger::jcs;
+use openarchive_domain::Digest;
+use openarchive_ledger::{jcs, origin::TenantOrArchive};
 use openarchive_schema::{TenantScope, begin, run_tx};
 use serde_json::Value;
 use sqlx::PgPool;
@@ -19,42 +19,54 @@ struct Act {
     entry: Entry,
 }
 
+/// Whose rows a transaction about this owner's acts works on.
+fn rows_of(owner: &TenantOrArchive) -> TenantScope<'_> {
+    match owner {
+        TenantOrArchive::Archive => TenantScope::Archive,
+        TenantOrArchive::Tenant(tenant) => TenantScope::One(tenant),
+    }
+}
+
 /// The index of an act's leaf. Durable when it answers; sent now if that has not happened yet.
-pub(super) async fn settle(
+pub(crate) async fn settle(
     pool: &PgPool,
     ledger: &LedgerClient,
-    tenant: &Tenant,
+    owner: &TenantOrArchive,
     key: &Digest,
 ) -> Result<u64, Failure> {
     let row = sqlx::query!(
         "select act_id, body, leaf_index from ingest.act where tenant = $1 and idempotency_key = $2",
-        tenant.as_str(),
+        owner.as_str(),
         key.as_bytes().as_slice(),
     )
-    .fetch_optional(&mut *begin(pool, TenantScope::One(tenant)).await?)
+    .fetch_optional(&mut *begin(pool, rows_of(owner)).await?)
     .await?;
     let row = row.ok_or_else(|| Failure::Damaged("an act has no row".to_owned()))?;
     if let Some(index) = row.leaf_index {
         return Ok(index as u64);
     }
     let act = Act { act_id: row.act_id, entry: Entry { idempotency_key: *key, body: row.body } };
-    let indices = send(pool, ledger, tenant, &[act]).await?;
+    let indices = send(pool, ledger, owner, &[act]).await?;
     let index = indices.first().copied().flatten();
     index.ok_or_else(|| Failure::Damaged("the evidence log holds another leaf for an act".to_owned()))
 }
 
 /// Sends acts that were decided by calls which ended before their leaf was durable.
-pub(crate) async fn sweep(pool: &PgPool, ledger: &LedgerClient, tenant: &Tenant) -> Result<(), Failure> {
+pub(crate) async fn sweep(
+    pool: &PgPool,
+    ledger: &LedgerClient,
+    owner: &TenantOrArchive,
+) -> Result<(), Failure> {
     let mut after = 0;
     loop {
         let rows = sqlx::query!(
             "select act_id, idempotency_key, body from ingest.act
              where tenant = $1 and leaf_index is null and act_id > $2 order by act_id limit $3",
-            tenant.as_str(),
+            owner.as_str(),
             after,
             ACTS_TOGETHER_MAX,
         )
-        .fetch_all(&mut *begin(pool, TenantScope::One(tenant)).await?)
+        .fetch_all(&mut *begin(pool, rows_of(owner)).await?)
         .await?;
         let Some(last) = rows.last() else { return Ok(()) };
         after = last.act_id;
@@ -63,7 +75,7 @@ pub(crate) async fn sweep(pool: &PgPool, ledger: &LedgerClient, tenant: &Tenant)
             Ok(Act { act_id: row.act_id, entry: Entry { idempotency_key, body: row.body } })
         });
         let acts: Vec<Act> = acts.collect::<Result<_, sqlx::Error>>()?;
-        send(pool, ledger, tenant, &acts).await?;
+        send(pool, ledger, owner, &acts).await?;
     }
 }
 
@@ -71,19 +83,19 @@ pub(crate) async fn sweep(pool: &PgPool, ledger: &LedgerClient, tenant: &Tenant)
 async fn send(
     pool: &PgPool,
     ledger: &LedgerClient,
-    tenant: &Tenant,
+    owner: &TenantOrArchive,
     acts: &[Act],
 ) -> Result<Vec<Option<u64>>, Failure> {
-    let leaves = ledger.append(tenant, acts.iter().map(|act| act.entry.clone()).collect()).await?;
+    let leaves = ledger.append(owner, acts.iter().map(|act| act.entry.clone()).collect()).await?;
     let mut indices = Vec::with_capacity(acts.len());
     for (act, leaf) in acts.iter().zip(leaves) {
         if !is_leaf_of(&act.entry.body, &leaf.body) {
-            error!(%tenant, index = leaf.index, "the log holds another leaf for an act than the catalogue");
+            error!(%owner, index = leaf.index, "the log holds another leaf for an act than the catalogue");
             indices.push(None);
             continue;
         }
         let (act_id, index) = (act.act_id, leaf.index as i64);
-        run_tx(pool, "settle_act", TenantScope::One(tenant), |tx| {
+        run_tx(pool, "settle_act", rows_of(owner), |tx| {
             Box::pin(async move {
                 sqlx::query!("update ingest.act set leaf_index = $2 where act_id = $1", act_id, index)
                     .execute(&mut **tx)

@@ -82,7 +82,7 @@ pub(crate) async fn set_hold(core: &Core, tenant: &Tenant, request: HoldRequest)
     let rows: Vec<Vec<u8>> = record.messages.iter().map(|message| message.as_bytes().to_vec()).collect();
     // Before the record is made: one that no hold names would be kept for ever.
     refuse_absent(core, tenant, &rows).await?;
-    core.blobs.put_state(tenant, digest, bytes).await?;
+    core.blobs.put_state(&tenant.clone().into(), digest, bytes).await?;
     let mut tx = begin(&core.pool, TenantScope::One(tenant)).await?;
     let outcome = sqlx::query_scalar!(
         "select ingest.set_hold($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
@@ -103,7 +103,7 @@ pub(crate) async fn set_hold(core: &Core, tenant: &Tenant, request: HoldRequest)
         return Err(refused(outcome.as_deref()));
     }
     tx.commit().await?;
-    acts::settle(&core.pool, &core.ledger, tenant, &key).await
+    acts::settle(&core.pool, &core.ledger, &tenant.clone().into(), &key).await
 }
 
 async fn refuse_absent(core: &Core, tenant: &Tenant, messages: &[Vec<u8>]) -> Result<(), Failure> {
@@ -149,7 +149,7 @@ pub(crate) async fn release_hold(
         return Err(refused(outcome.as_deref()));
     }
     tx.commit().await?;
-    acts::settle(&core.pool, &core.ledger, tenant, &key).await
+    acts::settle(&core.pool, &core.ledger, &tenant.clone().into(), &key).await
 }
 
 /// Oldest first. `message`: only those that it is under.

@@ -140,5 +140,5 @@ async fn release_leaves(
         return Err(refused(outcome.as_deref()));
     }
     tx.commit().await?;
-    acts::settle(&core.pool, &core.ledger, tenant, &key).await
+    acts::settle(&core.pool, &core.ledger, &tenant.clone().into(), &key).await
 }

@@ -58,14 +58,14 @@ pub(crate) async fn order(core: &Core, tenant: &Tenant, order: &ShredOrder) -> R
             let message = "an order of this id was given before, for other mail";
             return Err(Failure::refused(Code::FailedPrecondition, SHRED_EXISTS, message));
         }
-        return acts::settle(&core.pool, &core.ledger, tenant, &known.key).await;
+        return acts::settle(&core.pool, &core.ledger, &tenant.clone().into(), &known.key).await;
     }
     for _ in 0..ATTEMPTS_MAX {
         let prepared = prepare(core, tenant, order).await?;
         match mark(core, tenant, order, &prepared).await?.as_deref() {
             Some("marked") => {
                 let key = prepared.leaf.idempotency_key();
-                return acts::settle(&core.pool, &core.ledger, tenant, &key).await;
+                return acts::settle(&core.pool, &core.ledger, &tenant.clone().into(), &key).await;
             }
             Some("changed") => {}
             other => return Err(refused(other)),
@@ -235,7 +235,7 @@ async fn find(core: &Core, tenant: &Tenant, shred: [u8; 16]) -> Result<Option<Kn
 pub(crate) async fn get(core: &Core, tenant: &Tenant, shred: [u8; 16]) -> Result<Ordered, Failure> {
     let known = find(core, tenant, shred).await?;
     let known = known.ok_or_else(|| Failure::not_found("there is no such order"))?;
-    let leaf_index = acts::settle(&core.pool, &core.ledger, tenant, &known.key).await?;
+    let leaf_index = acts::settle(&core.pool, &core.ledger, &tenant.clone().into(), &known.key).await?;
     let messages = messages_of(core, tenant, shred).await?;
     Ok(Ordered { leaf_index, cause: known.cause, messages, shredded: known.shredded })
 }

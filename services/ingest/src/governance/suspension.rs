@@ -34,5 +34,5 @@ pub(crate) async fn lift(core: &Core, tenant: &Tenant, actor: &str) -> Result<u6
         return Err(refused(outcome.as_deref()));
     }
     tx.commit().await?;
-    acts::settle(&core.pool, &core.ledger, tenant, &key).await
+    acts::settle(&core.pool, &core.ledger, &tenant.clone().into(), &key).await
 }

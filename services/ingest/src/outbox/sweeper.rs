@@ -1,6 +1,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use openarchive_domain::Tenant;
+use openarchive_ledger::origin::TenantOrArchive;
 use openarchive_schema::{TenantScope, begin};
 use sqlx::PgPool;
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
@@ -45,11 +46,14 @@ async fn sweep_until(
         for tenant in tenants {
             let swept = async {
                 sweep(pool, ledger, tenant, seen).await?;
-                governance::sweep(pool, ledger, tenant).await
+                governance::sweep(pool, ledger, &tenant.clone().into()).await
             };
             if let Err(error) = swept.await {
                 warn!(%tenant, %error, "leaves wait in the outbox, the next sweep tries again");
             }
+        }
+        if let Err(error) = governance::sweep(pool, ledger, &TenantOrArchive::Archive).await {
+            warn!(%error, "leaves of the archive's own acts wait, the next sweep tries again");
         }
         seen = newest(pool).await;
         let stop = stopped.wait_for(|stopped| *stopped);

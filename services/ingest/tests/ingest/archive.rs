@@ -125,6 +125,12 @@ impl Archive {
         std::mem::replace(&mut self.ingest, fresh).shutdown().await;
     }
 
+    /// Another process of the same service, over the same data.
+    pub(crate) fn replica(&self) -> Ingest {
+        let (storage, trust) = (&self.storage_channel, &self.trust_channel);
+        ingest(&self.service, storage, trust, &self.clock, RetentionClass::DEFAULT)
+    }
+
     pub(crate) fn agent(&self, name: &str) -> Agent {
         let reference: AgentRef = name.parse().unwrap();
         let caller = PeerIdentity::local_agent(reference.clone());

@@ -216,7 +216,7 @@ async fn what_is_no_request_is_refused_by_the_name_of_its_field() {
     let items =
         vec![CommitItem { offer: Some(mail.offer(agent.seat(1))), class: "1d-received-permitted".into() }];
     let status = agent.client.clone().commit_messages(CommitMessagesRequest { items }).await.unwrap_err();
-    assert_eq!(status.code(), Code::FailedPrecondition);
+    assert_eq!(status.code(), Code::Aborted);
     assert!(openarchive_rpc::has_reason(&status, "CLASS_CHANGED"));
     let version = |length| ReportStatusRequest {
         instance: vec![7; 16].into(),
@@ -246,7 +246,7 @@ async fn an_upload_that_breaks_its_own_word_stores_nothing_of_it() {
         ("digest", header(&|header| header.digest = vec![1].into()), Code::InvalidArgument),
         ("role", header(&|header| header.role = 0), Code::InvalidArgument),
         ("too long", header(&|header| header.length = 1 << 40), Code::InvalidArgument),
-        ("other class", header(&|header| header.class = "system".into()), Code::FailedPrecondition),
+        ("other class", header(&|header| header.class = "system".into()), Code::Aborted),
         ("no class", header(&|header| header.class = "for ever".into()), Code::InvalidArgument),
     ];
     let mut cut = blob.requests();

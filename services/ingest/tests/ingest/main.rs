@@ -14,6 +14,8 @@ mod expiry;
 mod faults;
 mod governance;
 mod keeping;
+mod policies;
+mod policies_agent;
 mod quarantine;
 mod races;
 mod rebuild;

@@ -18,6 +18,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) objects: Objects,
     pub(super) data_dir: Option<PathBuf>,
+    /// `openarchive all` alone.
+    pub(super) tmp_dir: Option<PathBuf>,
     #[serde(default)]
     pub(super) calls: Calls,
     pub(super) trust: Option<Trust>,
@@ -93,7 +95,7 @@ pub(super) struct Calls {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Trust {
-    pub(super) keys: PathBuf,
+    pub(super) keys: Option<PathBuf>,
     pub(super) agents_ca: Option<AgentsCa>,
 }
 

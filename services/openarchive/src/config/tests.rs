@@ -158,6 +158,7 @@ const BAD: &[(Role, &str, &str, &str)] = &[
     (Role::Ingest, "\"storage-1:9443\"", "\"storage-1\"", "calls.storage[1]: \"storage-1\" is not HOST:PORT"),
     (Role::Ingest, "  worker:", "  workers:", "calls.workers: unknown field"),
     (Role::Trust, "  keys: keys", "  key: keys", "trust.key: unknown field"),
+    (Role::Trust, "  keys: keys\n", "", "trust.keys: is missing, and trust needs it"),
     (
         Role::Trust,
         "certificate: agents.crt",
@@ -184,6 +185,78 @@ fn each_bad_key_is_refused_with_its_name_and_what_to_do() {
         let refused = load(*role, &GOOD.replacen(from, to, 1), &[]).expect_err(to);
         assert!(refused.contains(says), "{to:?}: {refused}\n  should say: {says}");
         assert!(refused.starts_with("DIR/role.yaml"), "{refused}");
+    }
+}
+
+/// What `all` needs, of the same shape.
+const GOOD_ALL: &str = "archive:
+  domain: archive.example.org
+  tenants: [acme, other]
+  retention: {default: 10y-received-forbidden}
+listen: {grpc: 127.0.0.1:9443, rest: 127.0.0.1:8443, admin: 127.0.0.1:9090}
+tls: {certificate: tls.crt, key: tls.key, ca: ca.crt}
+dataDir: data
+tmpDir: /tmp/oa
+trust:
+  agentsCa: {certificate: agents.crt, key: agents.key}
+worker:
+  fixity: {intervalDays: 7, bytesPerSecond: 1000000}
+";
+
+fn load_all(text: &str) -> Result<AllConfig, String> {
+    let dir = folder();
+    let path = dir.path().join("all.yaml");
+    fs::write(&path, text).unwrap();
+    AllConfig::load(&path, &Environment::default())
+        .map_err(|error| error.to_string().replace(dir.path().to_str().unwrap(), "DIR"))
+}
+
+#[test]
+fn all_takes_its_own_sections_and_keeps_its_keys_with_its_data_unless_told_otherwise() {
+    let config = load_all(GOOD_ALL).unwrap();
+    assert_eq!((config.grpc.port(), config.rest.port(), config.admin.port()), (9443, 8443, 9090));
+    assert!(config.data_dir.ends_with("data"));
+    assert_eq!(config.tmp_dir, Path::new("/tmp/oa"));
+    assert_eq!(config.keys, None);
+    assert!(config.agents_ca.is_some());
+    assert_eq!(config.fixity.interval.as_secs(), 7 * 86_400);
+    let keys = GOOD_ALL.replace("trust:\n", "trust:\n  keys: elsewhere\n");
+    assert!(load_all(&keys).unwrap().keys.unwrap().ends_with("elsewhere"));
+    let least = load_all(&GOOD_ALL[..GOOD_ALL.find("tmpDir").unwrap()]).unwrap();
+    assert_eq!(least.tmp_dir, Path::new("/tmp"));
+    assert!(least.agents_ca.is_none());
+}
+
+#[test]
+fn all_refuses_each_bad_key_with_its_name_and_what_to_do() {
+    let long = format!("tmpDir: /{}", "x".repeat(80));
+    let check = |from: &str, to: &str, says: &str| {
+        assert!(GOOD_ALL.contains(from), "{from}");
+        let refused = load_all(&GOOD_ALL.replacen(from, to, 1)).expect_err(to);
+        assert!(refused.contains(says), "{to:?}: {refused}\n  should say: {says}");
+        assert!(refused.starts_with("DIR/all.yaml"), "{refused}");
+    };
+    check("dataDir: data\n", "", "dataDir: is missing, and all needs it");
+    check("grpc: 127.0.0.1:9443, ", "", "listen.grpc: is missing, and all needs it");
+    check("rest: 127.0.0.1:8443, ", "", "listen.rest: is missing, and all needs it");
+    check(", admin: 127.0.0.1:9090", "", "listen.admin: is missing, and all needs it");
+    check("127.0.0.1:8443", "localhost", "listen.rest: \"localhost\" is not ADDRESS:PORT");
+    check("tls: {certificate: tls.crt, key: tls.key, ca: ca.crt}\n", "", "tls: is missing, and all needs it");
+    check("ca: ca.crt", "ca: no.crt", "tls.ca: DIR/no.crt is not a file");
+    check("key: agents.key", "key: no.key", "trust.agentsCa.key: DIR/no.key is not a file");
+    check("[acme, other]", "[]", "archive.tenants: there is none: list at least one");
+    check("intervalDays: 7", "intervalDays: 0", "worker.fixity.intervalDays: 0 is no such number");
+    check("tmpDir: /tmp/oa", &long, "tmpDir: /xxx");
+    check("tmpDir: /tmp/oa", &long, "give a path of at most 80 bytes");
+    check("tmpDir:", "tempDir:", "unknown field `tempDir`");
+    let leave_out = "leave this section out, or run the roles as separate services";
+    for (section, says) in [
+        ("database: {urlFile: database-url}", "database: all has a PostgreSQL of its own in dataDir"),
+        ("database: {rolePasswords: passwords}", "database: all has a PostgreSQL of its own in dataDir"),
+        ("objects: {local: objects}", "objects: all has its objects in dataDir"),
+        ("calls: {worker: [\"worker:9443\"]}", "calls: all has every role in its own process"),
+    ] {
+        check("dataDir: data\n", &format!("dataDir: data\n{section}\n"), &format!("{says}: {leave_out}"));
     }
 }
 
@@ -229,7 +302,7 @@ fn no_refusal_and_no_debug_form_shows_a_secret() {
 }
 
 #[test]
-fn the_documented_file_serves_every_role() {
+fn the_documented_files_serve_every_role_and_all_of_them() {
     let text = include_str!("../../../../docs/configuration.md");
     let example = text.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
     let dir = folder();
@@ -246,4 +319,7 @@ fn the_documented_file_serves_every_role() {
         RoleConfig::load(role, &path, &Environment::default()).unwrap();
     }
     load_migration(&path, &Environment::default()).unwrap();
+    let example = text.split("```yaml\n").nth(2).unwrap().split("```").next().unwrap();
+    fs::write(&path, example).unwrap();
+    AllConfig::load(&path, &Environment::default()).unwrap();
 }

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use openarchive_private_postgres::PrivatePostgres;
 use openarchive_rpc::Target;
 use openarchive_schema::DatabaseRole;
 use openarchive_topology::Role;
@@ -16,6 +17,7 @@ use super::{
     ArchiveConfig, ConfigError, DatabaseUrl, FixitySection, RoleConfig, TlsConfig, TrustSection,
     file::{self, File},
 };
+use crate::layout::{KEYS_FOLDER, POSTGRES_FOLDER};
 
 /// What a role needs of the file beyond archive, tls and its two listeners.
 struct Needs {
@@ -50,12 +52,17 @@ const fn needs(role: Role) -> Needs {
 }
 
 /// Refuses a value with its key and what to do.
-struct Refuser<'a> {
-    path: &'a Path,
+pub(super) struct Refuser<'a> {
+    pub(super) path: &'a Path,
 }
 
 impl Refuser<'_> {
-    fn value(&self, key: &str, problem: impl Into<String>, remedy: impl Into<String>) -> ConfigError {
+    pub(super) fn value(
+        &self,
+        key: &str,
+        problem: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> ConfigError {
         ConfigError::Value {
             path: self.path.to_owned(),
             key: key.to_owned(),
@@ -64,21 +71,22 @@ impl Refuser<'_> {
         }
     }
 
-    fn required<T>(&self, value: Option<T>, key: &str, role: Role) -> Result<T, ConfigError> {
+    /// `command`: who needs it, as in `openarchive COMMAND`.
+    pub(super) fn required<T>(&self, value: Option<T>, key: &str, command: &str) -> Result<T, ConfigError> {
         value.ok_or_else(|| {
             let variable = key.replace('.', "__").to_uppercase();
             let remedy = format!("set it in the file or as OPENARCHIVE__{variable}");
-            self.value(key, format!("is missing, and {} needs it", role.name()), remedy)
+            self.value(key, format!("is missing, and {command} needs it"), remedy)
         })
     }
 
-    fn address(&self, text: &str, key: &str) -> Result<SocketAddr, ConfigError> {
+    pub(super) fn address(&self, text: &str, key: &str) -> Result<SocketAddr, ConfigError> {
         text.parse().map_err(|_| {
             self.value(key, format!("{text:?} is not ADDRESS:PORT"), "write something like 0.0.0.0:9443")
         })
     }
 
-    fn file(&self, folder: &Path, path: &Path, key: &str) -> Result<PathBuf, ConfigError> {
+    pub(super) fn file(&self, folder: &Path, path: &Path, key: &str) -> Result<PathBuf, ConfigError> {
         let whole = folder.join(path);
         if whole.is_file() {
             return Ok(whole);
@@ -106,60 +114,77 @@ impl Refuser<'_> {
 pub(super) fn validate(role: Role, file: File, path: &Path) -> Result<RoleConfig, ConfigError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let refuse = Refuser { path };
-    let File { archive, listen, tls, database, objects, data_dir, calls, trust, worker } = file;
-    let needs = needs(role);
-    let tls = refuse.required(tls, "tls", role)?;
+    // A shared file may say where `all` has its temporary files.
+    let File { archive, listen, tls, database, objects, data_dir, tmp_dir: _, calls, trust, worker } = file;
+    let (needs, command) = (needs(role), role.name());
     let (address, key) =
         if role == Role::Gateway { (listen.rest, "listen.rest") } else { (listen.grpc, "listen.grpc") };
-    let admin = refuse.required(listen.admin, "listen.admin", role)?;
+    let tls = refuse.required(tls, "tls", command)?;
+    let admin = refuse.required(listen.admin, "listen.admin", command)?;
     let trust = match (role, trust) {
         (Role::Trust, section) => {
-            let section = refuse.required(section, "trust", role)?;
-            let agents_ca = section
-                .agents_ca
-                .map(|ca| {
-                    Ok::<_, ConfigError>((
-                        refuse.file(folder, &ca.certificate, "trust.agentsCa.certificate")?,
-                        refuse.file(folder, &ca.key, "trust.agentsCa.key")?,
-                    ))
-                })
-                .transpose()?;
-            Some(TrustSection { keys: folder.join(section.keys), agents_ca })
+            let section = refuse.required(section, "trust", command)?;
+            let keys = folder.join(refuse.required(section.keys, "trust.keys", command)?);
+            Some(TrustSection { keys, agents_ca: agents_ca(section.agents_ca, folder, &refuse)? })
         }
         (_, _) => None,
     };
     Ok(RoleConfig {
-        archive: archive_config(refuse.required(archive, "archive", role)?, &refuse)?,
-        tls: TlsConfig {
-            certificate: refuse.file(folder, &tls.certificate, "tls.certificate")?,
-            key: refuse.file(folder, &tls.key, "tls.key")?,
-            ca: refuse.file(folder, &tls.ca, "tls.ca")?,
-        },
-        listen: refuse.address(&refuse.required(address, key, role)?, key)?,
+        archive: archive_config(refuse.required(archive, "archive", command)?, &refuse)?,
+        tls: tls_config(&tls, folder, &refuse)?,
+        listen: refuse.address(&refuse.required(address, key, command)?, key)?,
         admin: refuse.address(&admin, "listen.admin")?,
         database: if needs.database {
-            let url_file = refuse.required(database.url_file, "database.urlFile", role)?;
+            let url_file = refuse.required(database.url_file, "database.urlFile", command)?;
             Some(database_url(&refuse, folder, &url_file)?)
         } else {
             None
         },
         objects: if needs.objects {
-            Some(folder.join(refuse.required(objects.local, "objects.local", role)?))
+            Some(folder.join(refuse.required(objects.local, "objects.local", command)?))
         } else {
             None
         },
         data_dir: if needs.data_dir {
-            Some(folder.join(refuse.required(data_dir, "dataDir", role)?))
+            Some(folder.join(refuse.required(data_dir, "dataDir", command)?))
         } else {
             None
         },
-        calls: called(&calls, needs.calls, role, &refuse)?,
+        calls: called(&calls, needs.calls, command, &refuse)?,
         trust,
         fixity: fixity(&worker.fixity, &refuse)?,
     })
 }
 
-fn archive_config(archive: file::Archive, refuse: &Refuser<'_>) -> Result<ArchiveConfig, ConfigError> {
+pub(super) fn tls_config(
+    tls: &file::Tls,
+    folder: &Path,
+    refuse: &Refuser<'_>,
+) -> Result<TlsConfig, ConfigError> {
+    Ok(TlsConfig {
+        certificate: refuse.file(folder, &tls.certificate, "tls.certificate")?,
+        key: refuse.file(folder, &tls.key, "tls.key")?,
+        ca: refuse.file(folder, &tls.ca, "tls.ca")?,
+    })
+}
+
+/// Certificate and key.
+pub(super) fn agents_ca(
+    section: Option<file::AgentsCa>,
+    folder: &Path,
+    refuse: &Refuser<'_>,
+) -> Result<Option<(PathBuf, PathBuf)>, ConfigError> {
+    let Some(file::AgentsCa { certificate, key }) = section else { return Ok(None) };
+    Ok(Some((
+        refuse.file(folder, &certificate, "trust.agentsCa.certificate")?,
+        refuse.file(folder, &key, "trust.agentsCa.key")?,
+    )))
+}
+
+pub(super) fn archive_config(
+    archive: file::Archive,
+    refuse: &Refuser<'_>,
+) -> Result<ArchiveConfig, ConfigError> {
     let mut tenants = Vec::with_capacity(archive.tenants.len());
     for (index, name) in archive.tenants.iter().enumerate() {
         let tenant = name.parse().map_err(|error: openarchive_domain::ParseError| {
@@ -192,7 +217,7 @@ const FIXITY_INTERVAL_DAYS_MAX: u32 = 366;
 /// Bytes a second that a fixity pass may be given, at least: slower, and it never comes round.
 const FIXITY_BYTES_PER_SECOND_MIN: u64 = 64 * 1024;
 
-fn fixity(file: &file::Fixity, refuse: &Refuser<'_>) -> Result<FixitySection, ConfigError> {
+pub(super) fn fixity(file: &file::Fixity, refuse: &Refuser<'_>) -> Result<FixitySection, ConfigError> {
     let interval = match file.interval_days {
         None => FIXITY_INTERVAL_DEFAULT,
         Some(days @ 1..=FIXITY_INTERVAL_DAYS_MAX) => Duration::from_secs(u64::from(days) * 24 * 3600),
@@ -239,7 +264,7 @@ fn database_url(refuse: &Refuser<'_>, folder: &Path, path: &Path) -> Result<Data
 fn called(
     calls: &file::Calls,
     needed: &[Role],
-    role: Role,
+    command: &str,
     refuse: &Refuser<'_>,
 ) -> Result<Vec<(Role, Vec<Target>)>, ConfigError> {
     needed
@@ -255,7 +280,7 @@ fn called(
             };
             let key = format!("calls.{}", called.name());
             if targets.is_empty() {
-                refuse.required(None::<()>, &key, role)?;
+                refuse.required(None::<()>, &key, command)?;
             }
             let targets = targets.iter().enumerate().map(|(index, target)| {
                 target.parse::<Target>().map_err(|_| {
@@ -268,10 +293,19 @@ fn called(
         .collect()
 }
 
+pub(super) fn keys(file: File, path: &Path) -> Result<(ArchiveConfig, PathBuf), ConfigError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let (refuse, command) = (Refuser { path }, "trust-policy");
+    let archive = archive_config(refuse.required(file.archive, "archive", command)?, &refuse)?;
+    let of_all = file.data_dir.map(|data_dir| data_dir.join(KEYS_FOLDER));
+    let keys = file.trust.and_then(|trust| trust.keys).or(of_all);
+    Ok((archive, folder.join(refuse.required(keys, "trust.keys", command)?)))
+}
+
 /// What `openarchive migrate` needs.
 #[derive(Debug)]
 pub(crate) struct MigrationConfig {
-    /// Of a role that may create roles and schemas.
+    /// Of a role that may create roles and schemas; of a running `openarchive all` where the file names none.
     pub(crate) admin: DatabaseUrl,
     /// By login role; empty: passwords are left as they are.
     pub(crate) passwords: Vec<(DatabaseRole, RolePassword)>,
@@ -297,8 +331,12 @@ pub(super) fn migration(file: File, path: &Path) -> Result<MigrationConfig, Conf
     let folder = path.parent().unwrap_or(Path::new("."));
     let refuse = Refuser { path };
     let Some(url_file) = file.database.url_file else {
-        let remedy = "name a file with the URL of a role that may create roles";
-        return Err(refuse.value("database.urlFile", "is missing, and migrate needs it", remedy));
+        let postgres = file.data_dir.map(|data_dir| folder.join(data_dir).join(POSTGRES_FOLDER));
+        if let Some(url) = postgres.and_then(|postgres| PrivatePostgres::url_of_running(&postgres)) {
+            return Ok(MigrationConfig { admin: DatabaseUrl(url), passwords: Vec::new() });
+        }
+        let remedy = "name a file with the URL of a role that may create roles, or start `openarchive all`";
+        return Err(refuse.value("database.urlFile", "is missing, and nothing runs in dataDir", remedy));
     };
     let admin = database_url(&refuse, folder, &url_file)?;
     let mut passwords = Vec::new();

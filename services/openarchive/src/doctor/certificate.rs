@@ -2,21 +2,20 @@ use std::fs;
 
 use openarchive_domain::Clock;
 use openarchive_rpc::{ReloadingTls, TlsFiles};
-use openarchive_topology::Role;
 use x509_parser::{
     certificate::X509Certificate, extensions::GeneralName, pem::Pem, prelude::FromDer as _, time::ASN1Time,
 };
 
 use super::Finding;
-use crate::config::RoleConfig;
+use crate::config::TlsConfig;
 
 const ABOUT: &str = "tls";
 /// A certificate that ends sooner is warned about, in days.
 const REMAINING_DAYS_MIN: i64 = 14;
 const SECONDS_A_DAY: i64 = 86_400;
 
-pub(super) fn examine(role: Role, config: &RoleConfig, clock: &dyn Clock) -> Vec<Finding> {
-    let tls = &config.tls;
+/// `name`: of the service that the certificate must name within `domain`.
+pub(super) fn examine(name: &str, domain: &str, tls: &TlsConfig, clock: &dyn Clock) -> Vec<Finding> {
     let files =
         TlsFiles { certificate: tls.certificate.clone(), key: tls.key.clone(), authorities: tls.ca.clone() };
     if let Err(error) = ReloadingTls::load(&files) {
@@ -35,7 +34,7 @@ pub(super) fn examine(role: Role, config: &RoleConfig, clock: &dyn Clock) -> Vec
     vec![
         issuer(&certificate, &authorities),
         validity(&certificate, clock.now().as_millis() / 1000),
-        identity(&certificate, &format!("spiffe://{}/service/{}", config.archive.domain, role.name())),
+        identity(&certificate, &format!("spiffe://{domain}/service/{name}")),
     ]
 }
 

@@ -1,7 +1,13 @@
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
+
+use openarchive_trust::is_exposed;
+use rustix::process::geteuid;
 
 use super::Finding;
-use crate::config::RoleConfig;
+use crate::{
+    config::{AllConfig, RoleConfig},
+    layout::KEYS_FOLDER,
+};
 
 /// Less free space than this is warned about, in bytes.
 const FREE_BYTES_MIN: u64 = 1 << 30;
@@ -18,6 +24,15 @@ pub(super) fn examine(config: &RoleConfig) -> Vec<Finding> {
         findings.push(keys(&trust.keys));
     }
     findings
+}
+
+pub(super) fn examine_all(config: &AllConfig) -> Vec<Finding> {
+    let own = config.data_dir.join(KEYS_FOLDER);
+    vec![
+        writable("dataDir", &config.data_dir),
+        writable("tmpDir", &config.tmp_dir),
+        keys(config.keys.as_deref().unwrap_or(&own)),
+    ]
 }
 
 fn writable(about: &'static str, folder: &Path) -> Finding {
@@ -60,14 +75,19 @@ pub(super) fn keys(folder: &Path) -> Finding {
             ),
         };
     };
-    let others = |path: &Path| fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0);
-    let open = entries.flatten().map(|entry| entry.path()).find(|path| others(path));
+    let exposed = |path: &Path| {
+        fs::metadata(path).is_ok_and(|file| file.is_file() && is_exposed(&file).unwrap_or(true))
+    };
+    // A folder of root's, as Kubernetes mounts it, protects nothing: its files do.
+    let enterable = fs::metadata(folder)
+        .is_ok_and(|folder| folder.uid() == geteuid().as_raw() && folder.mode() & 0o077 != 0);
+    let open = entries.flatten().map(|entry| entry.path()).find(|path| exposed(path));
     match open {
         Some(path) => {
             let remedy = format!("chmod go= {}", path.display());
             Finding::bad(ABOUT, format!("others than their owner may read {}", path.display()), remedy)
         }
-        None if others(folder) => Finding::bad(
+        None if enterable => Finding::bad(
             ABOUT,
             format!("others than its owner may enter {shown}"),
             format!("chmod go= {shown}"),

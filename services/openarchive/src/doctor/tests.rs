@@ -213,3 +213,32 @@ fn keys_that_others_may_read_are_bad() {
     mode(&keys.join("kek"), 0o600);
     assert_eq!(folders::keys(&keys).verdict, Verdict::Good);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_is_looked_at_as_a_whole() {
+    let site = Site::start().await;
+    site.certificate("all", &["localhost"], Some(&format!("spiffe://{DOMAIN}/service/all")));
+    let text = format!(
+        "archive: {{domain: {DOMAIN}, tenants: [acme], retention: {{default: 10y-received-forbidden}}}}
+listen: {{grpc: 127.0.0.1:1, rest: 127.0.0.1:2, admin: 127.0.0.1:3}}
+tls: {{certificate: all.pem, key: all.key, ca: ca.pem}}
+dataDir: data
+"
+    );
+    let bad = |text: &str| {
+        site.write("all.yaml", text);
+        let findings = examine_all(&site.path("all.yaml"), &Environment::default(), &SystemClock);
+        let bad = findings.into_iter().filter(|finding| finding.verdict == Verdict::Bad);
+        bad.map(|finding| finding.what).collect::<Vec<_>>()
+    };
+    assert_eq!(bad(&text), [] as [String; 0]);
+    let found = bad(&text.replace("all.pem", "trust.pem").replace("all.key", "trust.key"));
+    assert!(found.len() == 1 && found[0].contains("service/trust"), "{found:?}");
+    let found = bad(&(text.clone() + "trust: {keys: open}\n"));
+    assert_eq!(found, [] as [String; 0]);
+    fs::create_dir(site.path("open")).unwrap();
+    fs::set_permissions(site.path("open"), fs::Permissions::from_mode(0o755)).unwrap();
+    let found = bad(&(text.clone() + "trust: {keys: open}\n"));
+    assert!(found.len() == 1 && found[0].contains("may enter"), "{found:?}");
+    assert!(bad(&text.replace("dataDir: data", ""))[0].contains("dataDir: is missing"));
+}

@@ -129,7 +129,7 @@ pub(super) fn objects(folder: &Path) -> anyhow::Result<ObjectStore> {
 }
 
 /// Turns true at SIGTERM or SIGINT.
-fn watch_signals() -> anyhow::Result<watch::Receiver<bool>> {
+pub(crate) fn watch_signals() -> anyhow::Result<watch::Receiver<bool>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (stop, stopped) = watch::channel(false);

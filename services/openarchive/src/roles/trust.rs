@@ -15,6 +15,7 @@ pub(super) async fn run(config: RoleConfig) -> anyhow::Result<()> {
         Keys::open_or_create(folder, &pool, &objects).await.context("the archive's keys do not open")?;
     let mut trust =
         TrustConfig::new(pool.clone(), objects, keys, &config.archive.domain, &config.archive.name);
+    trust.tenants = Some(config.archive.tenants.clone());
     trust.intervals = CheckpointIntervals::PRODUCTION;
     if let Some((certificate, key)) = &section.agents_ca {
         trust.agents_ca = Some(AgentsCa::load(certificate, key).context("trust.agentsCa")?);

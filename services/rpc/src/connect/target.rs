@@ -37,6 +37,14 @@ impl FromStr for Target {
     }
 }
 
+impl Target {
+    /// The same server, by the same name in its certificate, reached at another address: through a forwarded port.
+    #[must_use]
+    pub fn reached_at(self, host: &str, port: u16) -> Self {
+        Self { host: host.to_owned(), port, ..self }
+    }
+}
+
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.authority.fmt(f)

@@ -71,6 +71,7 @@ service!(catalogue_service_server::CatalogueService {
     lift_suspension(LiftSuspensionRequest) -> LiftSuspensionResponse;
     list_quarantine(ListQuarantineRequest) -> ListQuarantineResponse;
     release_quarantine(ReleaseQuarantineRequest) -> ReleaseQuarantineResponse;
+    apply_policies(ApplyPoliciesRequest) -> ApplyPoliciesResponse;
     create_enrolment(CreateEnrolmentRequest) -> CreateEnrolmentResponse;
     revoke_agent(RevokeAgentRequest) -> RevokeAgentResponse;
 });

@@ -34,6 +34,7 @@ pub(crate) const TABLE: &[(&str, &[Who])] = &[
     ("/openarchive.ingest.v1.CatalogueService/LiftSuspension", &[Gateway]),
     ("/openarchive.ingest.v1.CatalogueService/ListQuarantine", &[Gateway]),
     ("/openarchive.ingest.v1.CatalogueService/ReleaseQuarantine", &[Gateway]),
+    ("/openarchive.ingest.v1.CatalogueService/ApplyPolicies", &[Operator]),
     ("/openarchive.ingest.v1.CatalogueService/CreateEnrolment", &[Gateway, Operator]),
     ("/openarchive.ingest.v1.CatalogueService/RevokeAgent", &[Gateway, Operator]),
     ("/openarchive.storage.v1.StorageService/PutBlobs", &[Ingest, Operator]),

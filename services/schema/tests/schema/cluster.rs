@@ -37,7 +37,7 @@ const ROWS: &str = "
   insert into jobs.job (kind, tenant, payload) values ('index', 'TENANT', '{}');
 ";
 
-/// One row in every table that migrations 0004 and 0006 added.
+/// One row in every table that migrations 0004, 0006 and 0007 added.
 const LATER_ROWS: &str = "
   insert into storage.pack_lock values ('00000000-0000-0000-0000-00000000000NUMBER', 'TENANT', 2);
   insert into storage.pack_copy values ('00000000-0000-0000-0000-00000000000NUMBER', 2, 'TENANT', 'class', 1,
@@ -55,6 +55,7 @@ const LATER_ROWS: &str = "
   insert into ingest.suspension values ('TENANT', null, null);
   insert into storage.pack_deletion values ('00000000-0000-0000-0000-00000000000NUMBER', 'TENANT', 2);
   insert into ingest.quarantine_release values ('TENANT', 1, 1, NUMBER);
+  insert into ingest.policy_set values ('TENANT', 1, sha256('body'), 'body', 1, NUMBER);
 ";
 
 pub(crate) const TENANTS: [&str; 2] = ["acme", "other"];

@@ -88,6 +88,20 @@ table! {
         "Documents that can be found";
     SEARCH_SECONDS: Histogram "openarchive_index_search" Seconds []
         "How long the index takes for a search or a count";
+    OPERATOR_RECONCILES: Counter "openarchive_operator_reconcile" None ["kind", "outcome"]
+        "Passes of the operator: ok, waiting for something that comes by itself, stalled until somebody changes something, error";
+    OPERATOR_RECONCILE_SECONDS: Histogram "openarchive_operator_reconcile_duration" Seconds ["kind"]
+        "Time that a pass of the operator takes";
+    OPERATOR_STALLED: Gauge "openarchive_operator_stalled" None ["kind"]
+        "Objects whose last pass ended with something that a person must change";
+    OPERATOR_DRIFTS: Counter "openarchive_operator_drift_corrections" None ["kind"]
+        "Changes by others that the operator has undone, by kind of the object";
+    OPERATOR_CERTIFICATE_EXPIRY: Gauge "openarchive_operator_certificate_expiry" Seconds ["archive"]
+        "Time until the first certificate of an archive ends, as of the last pass";
+    OPERATOR_SNAPSHOTS_PENDING: Gauge "openarchive_operator_snapshot_pending" None ["archive"]
+        "Applied configurations that are kept and stand in no ledger yet";
+    OPERATOR_NOT_ENFORCED: Gauge "openarchive_operator_enforcement_not_enforced" None ["archive"]
+        "1 where a prober saw a connection that network policies forbid";
     TRANSACTION_RETRIES: Counter "openarchive_database_transaction_retries" None ["name"]
         "Database transactions begun again because they met another";
     PROCESS_RESIDENT_MEMORY: Gauge "openarchive_process_resident_memory" Bytes []

@@ -1,6 +1,6 @@
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{ErrorKind, Write as _},
+    fs::{self, File, Metadata, OpenOptions},
+    io::{self, ErrorKind, Write as _},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::Path,
 };
@@ -10,21 +10,31 @@ use openarchive_envelope::KEY_BYTES;
 
 use super::KeysError;
 
-/// Bits of a file's mode that let others than its owner in.
-const OTHERS: u32 = 0o077;
+/// Bits of a key file's mode that let in others than `reader`, who runs this process. Root's file is lent to other users
+/// through its group: so Kubernetes mounts a Secret for a pod that does not run as root.
+const fn others(owner: u32, reader: u32) -> u32 {
+    if owner == 0 && reader != 0 { 0o037 } else { 0o077 }
+}
 
-/// Reads a key that nobody but the file's owner can read.
+/// Whether somebody else than this process's user may read or change a key file.
+pub fn is_exposed(file: &Metadata) -> io::Result<bool> {
+    // The owner of what /proc tells of a process is its user.
+    let reader = fs::metadata("/proc/self")?.uid();
+    Ok(file.mode() & others(file.uid(), reader) != 0)
+}
+
+/// Reads a key that nobody but we can read.
 pub(super) fn read(path: &Path) -> Result<[u8; KEY_BYTES], KeysError> {
     let failed = |source| KeysError::Io { path: path.to_owned(), source };
-    let mode = match fs::metadata(path) {
-        Ok(metadata) => metadata.mode() & 0o777,
+    let file = match fs::metadata(path) {
+        Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => {
             return Err(KeysError::Missing { path: path.to_owned() });
         }
         Err(error) => return Err(failed(error)),
     };
-    if mode & OTHERS != 0 {
-        return Err(KeysError::Exposed { path: path.to_owned(), mode });
+    if is_exposed(&file).map_err(failed)? {
+        return Err(KeysError::Exposed { path: path.to_owned(), mode: file.mode() & 0o777 });
     }
     let text = fs::read(path).map_err(failed)?;
     let mut key = [0; KEY_BYTES];
@@ -69,6 +79,21 @@ mod tests {
         assert_eq!(read(&path).unwrap(), [7; 32]);
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn only_roots_key_may_be_lent_through_a_group_and_only_for_reading() {
+        let check = |owner: u32, reader: u32, mode: u32, readable: bool| {
+            assert_eq!(mode & others(owner, reader) == 0, readable, "{owner} {reader} {mode:o}");
+        };
+        check(0, 65_532, 0o440, true);
+        for mode in [0o460, 0o450, 0o444, 0o441] {
+            check(0, 65_532, mode, false);
+        }
+        check(0, 0, 0o440, false);
+        check(65_532, 65_532, 0o440, false);
+        check(65_532, 65_532, 0o400, true);
+        check(1000, 65_532, 0o440, false);
     }
 
     #[test]

@@ -102,7 +102,7 @@ async fn a_tenants_first_key_is_one_key_whoever_asks_and_whatever_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_archive_does_not_start_with_foreign_keys() {
+async fn an_archive_does_not_start_with_foreign_keys_or_without_a_tenant_of_its_own() {
     let archive = Archive::new().await;
     let (trust, mut client) = archive.start().await;
     wrap(&mut client, "acme", &[vec![7; 32]]).await.unwrap();
@@ -117,6 +117,13 @@ async fn an_archive_does_not_start_with_foreign_keys() {
     let other_name =
         Trust::start(TrustConfig { archive: "other".to_owned(), ..archive.config() }).await.err();
     assert!(matches!(other_name, Some(StartError::OtherArchive { .. })), "{other_name:?}");
+    let listing = |tenants: &[&str]| TrustConfig {
+        tenants: Some(tenants.iter().map(|tenant| tenant.parse().unwrap()).collect()),
+        ..archive.config()
+    };
+    let removed = Trust::start(listing(&["other"])).await.err();
+    assert!(matches!(removed, Some(StartError::TenantMissing { .. })), "{removed:?}");
+    Trust::start(listing(&["other", "acme"])).await.unwrap().shutdown().await;
     // Not even with the database empty.
     let archive = archive.with_empty_database().await;
     let keys = Keys::from_secrets([9; 32], [2; 32]);

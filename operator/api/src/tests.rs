@@ -1,0 +1,3 @@
+mod hostile;
+mod schema_rules;
+mod table;

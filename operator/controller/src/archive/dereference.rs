@@ -1,0 +1,87 @@
+//! Reads what an archive refers to, and what refers to it.
+
+use k8s_openapi::{api::core::v1::Pod, jiff::Timestamp as Instant};
+use kube::{Api, ResourceExt, api::ListParams};
+use openarchive_domain::Timestamp;
+use openarchive_operator_api::{
+    ANNOTATION_ROTATE_CA, ArchiveCore, EdgeAgent, LABEL_COMPONENT, LABEL_INSTANCE, LABEL_NAME,
+    NetworkPolicySet, PART_OF, RetentionPolicy,
+};
+
+use super::certificates::Running;
+use crate::{
+    Context, Halt,
+    objects::{self, Objects, list},
+};
+
+/// The cluster around one archive, of the moment.
+pub(crate) struct World {
+    pub live: Objects,
+    /// Names of the NetworkPolicySets that refer to the archive and that it does not own.
+    pub network_policy_sets: Vec<String>,
+    pub policies: Vec<RetentionPolicy>,
+    pub running: Running,
+}
+
+pub(crate) async fn dereference(context: &Context, archive: &ArchiveCore) -> Result<World, Halt> {
+    let name = archive.name_any();
+    let namespace = archive.namespace().unwrap_or_default();
+    let client = &context.client;
+    let live = objects::find(client, &namespace, &name).await?;
+    let uid = archive.uid();
+    let is_own =
+        |set: &NetworkPolicySet| set.owner_references().iter().any(|owner| Some(&owner.uid) == uid.as_ref());
+    let sets: Vec<NetworkPolicySet> = list(client, &namespace, "").await?;
+    let sets = sets.iter().filter(|set| set.spec.archive_ref.name == name && !is_own(set));
+    let agents: Vec<EdgeAgent> = list(client, &namespace, "").await?;
+    let policies: Vec<RetentionPolicy> = list(client, &namespace, "").await?;
+    let of_archive = |reference: &str, deleted: bool| reference == name && !deleted;
+    let agents: Vec<_> = agents
+        .into_iter()
+        .filter(|agent| of_archive(&agent.spec.archive_ref.name, agent.metadata.deletion_timestamp.is_some()))
+        .collect();
+    let mut policies: Vec<_> = policies
+        .into_iter()
+        .filter(|policy| {
+            of_archive(&policy.spec.archive_ref.name, policy.metadata.deletion_timestamp.is_some())
+        })
+        .collect();
+    policies.sort_by_key(ResourceExt::name_any);
+    Ok(World {
+        network_policy_sets: sets.map(ResourceExt::name_any).collect(),
+        running: running(context, archive, &agents).await?,
+        live,
+        policies,
+    })
+}
+
+/// On pods that sign agents' certificates: the intermediate with which they started.
+pub(crate) const ANNOTATION_AGENTS_CA: &str = "openarchive.dev/agents-ca";
+
+async fn running(context: &Context, archive: &ArchiveCore, agents: &[EdgeAgent]) -> Result<Running, Halt> {
+    let name = archive.name_any();
+    let namespace = archive.namespace().unwrap_or_default();
+    let api: Api<Pod> = Api::namespaced(context.client.clone(), &namespace);
+    let selector = format!("{LABEL_NAME}={PART_OF},{LABEL_INSTANCE}={name},{LABEL_COMPONENT} in (all,trust)");
+    let pods = api.list(&ListParams::default().labels(&selector)).await;
+    let pods = pods.map_err(|error| Halt::kubernetes("list pods of trust", error))?.items;
+    Ok(Running {
+        has_agents: !agents.is_empty(),
+        trust_signs_with: signs_with(&pods),
+        request: archive.annotations().get(ANNOTATION_ROTATE_CA).cloned(),
+    })
+}
+
+/// `None` while the pods differ, or none runs.
+fn signs_with(pods: &[Pod]) -> Option<(openarchive_domain::Digest, Timestamp)> {
+    let mut since = None;
+    let first = pods.first()?.annotations().get(ANNOTATION_AGENTS_CA)?;
+    for pod in pods {
+        if pod.annotations().get(ANNOTATION_AGENTS_CA) != Some(first) {
+            return None;
+        }
+        let started: Instant = pod.status.as_ref()?.start_time.as_ref()?.0;
+        since = since.max(Some(started.as_millisecond()));
+    }
+    Some((first.parse().ok()?, Timestamp::from_millis(since?)))
+}

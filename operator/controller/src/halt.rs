@@ -1,0 +1,107 @@
+//! Why a pass ends early. The class says what happens next; the reason stands in conditions, events and metrics.
+
+use std::time::Duration;
+
+/// Typed reasons, as conditions and events show them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// Everything is as specified.
+    Reconciled,
+    Progressing,
+    Paused,
+    Stopped,
+    /// The specification cannot be carried out.
+    InvalidSpec,
+    /// This version of the operator does not do that.
+    NotAvailable,
+    /// This version of the archive does not work with what the specification asks for yet.
+    EngineNotAvailable,
+    /// An object that the specification names is not there.
+    ReferenceNotFound,
+    /// A service is not rolled out yet.
+    RolloutPending,
+    /// The migrate Job failed.
+    MigrationFailed,
+    /// Somebody else's change was undone.
+    DriftCorrected,
+    /// An object of that name belongs to somebody else.
+    NotOurs,
+    /// The Kubernetes API refused or did not answer.
+    KubernetesApi,
+    /// A service of the archive did not answer.
+    CoreUnreachable,
+    /// The archive keeps to what it accepted under that name.
+    LockedInCore,
+    /// Something about certificates needs a person.
+    CertificateAuthority,
+}
+
+impl Reason {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Reconciled => "Reconciled",
+            Self::Progressing => "Progressing",
+            Self::Paused => "Paused",
+            Self::Stopped => "Stopped",
+            Self::InvalidSpec => "InvalidSpec",
+            Self::NotAvailable => "NotAvailable",
+            Self::EngineNotAvailable => "EngineNotAvailable",
+            Self::ReferenceNotFound => "ReferenceNotFound",
+            Self::RolloutPending => "RolloutPending",
+            Self::MigrationFailed => "MigrationFailed",
+            Self::DriftCorrected => "DriftCorrected",
+            Self::NotOurs => "NotOurs",
+            Self::KubernetesApi => "KubernetesApi",
+            Self::CoreUnreachable => "CoreUnreachable",
+            Self::LockedInCore => "LockedInCore",
+            Self::CertificateAuthority => "CertificateAuthority",
+        }
+    }
+}
+
+/// A step could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Halt {
+    /// Nothing gets better until somebody changes something: shown as `Stalled`, tried again on change.
+    #[error("{message}")]
+    Terminal { reason: Reason, message: String },
+    /// Not an error: something will come by itself.
+    #[error("{message}")]
+    Waiting { reason: Reason, message: String, after: Duration },
+    /// Tried again with growing pauses. The message never carries what an object holds.
+    #[error("{what}")]
+    Transient { reason: Reason, what: String, source: anyhow::Error },
+}
+
+impl Halt {
+    pub fn terminal(reason: Reason, message: impl Into<String>) -> Self {
+        Self::Terminal { reason, message: message.into() }
+    }
+
+    pub fn waiting(reason: Reason, message: impl Into<String>, after: Duration) -> Self {
+        Self::Waiting { reason, message: message.into(), after }
+    }
+
+    /// A call to the Kubernetes API that failed, in words: `what` is "list Secrets in NAMESPACE".
+    pub fn kubernetes(what: impl Into<String>, source: kube::Error) -> Self {
+        let what = format!("cannot {}: {}", what.into(), cause(&source));
+        Self::Transient { reason: Reason::KubernetesApi, what, source: source.into() }
+    }
+
+    pub const fn reason(&self) -> Reason {
+        match self {
+            Self::Terminal { reason, .. } | Self::Waiting { reason, .. } | Self::Transient { reason, .. } => {
+                *reason
+            }
+        }
+    }
+}
+
+/// The answer's reason and code; never its message, which may quote what was sent.
+fn cause(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => format!("{} ({})", status.reason, status.code),
+        kube::Error::Service(_) | kube::Error::HyperError(_) => "the API server cannot be reached".to_owned(),
+        _ => "the exchange with the API server failed".to_owned(),
+    }
+}

@@ -1,0 +1,151 @@
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::api::{
+    core::v1::{Pod, Secret},
+    networking::v1::NetworkPolicy,
+};
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{DeleteParams, ListParams},
+};
+use openarchive_operator_api::{
+    ArchiveCore, EdgeAgent, LABEL_INSTANCE, LABEL_NAME, NetworkPolicySet, PART_OF, PolicyMode,
+};
+use openarchive_operator_netpol::{Facts, build, fingerprints, graph_hash};
+use openarchive_telemetry::metrics;
+
+use super::status::{Observed, status};
+use crate::{
+    Context, Halt, RESYNC_AFTER, Reason,
+    apply::apply,
+    archive::{ValidArchive, build::facts, validate},
+    objects::{list, named, selector},
+    status_writer::write_status,
+};
+
+/// One pass. The status is written at its end, also when it fails.
+pub(crate) async fn reconcile(set: Arc<NetworkPolicySet>, context: Arc<Context>) -> Result<Duration, Halt> {
+    if set.meta().deletion_timestamp.is_some() {
+        // The policies have the set as their owner and go with it; the archive then makes a set of its own.
+        return Ok(RESYNC_AFTER);
+    }
+    let mut observed = Observed::default();
+    let outcome = pass(&context, &set, &mut observed).await;
+    let old = set.status.clone().unwrap_or_default();
+    let halt = outcome.as_ref().err();
+    let new = status(&old, set.metadata.generation, set.spec.mode, &observed, halt, context.now());
+    write_status(&context, &*set, set.status.as_ref(), &new).await?;
+    outcome.map(|()| RESYNC_AFTER)
+}
+
+async fn pass(context: &Context, set: &NetworkPolicySet, observed: &mut Observed) -> Result<(), Halt> {
+    let namespace = set.namespace().unwrap_or_default();
+    let (archive, facts) = dereference(context, set, &namespace).await?;
+    let mut policies = build(&facts);
+    for policy in &mut policies {
+        policy.metadata.owner_references = set.controller_owner_ref(&()).map(|owner| vec![owner]);
+    }
+    let live: Vec<NetworkPolicy> = list(&context.client, &namespace, &selector(&archive.name)).await?;
+    observed.uncovered_pods = uncovered(context, &archive, &policies).await?;
+    match set.spec.mode {
+        PolicyMode::Enforce => {
+            let applied = apply(context, &namespace, &archive.name, &policies, &live).await?;
+            for drift in &applied.drifts {
+                metrics::OPERATOR_DRIFTS.inc([drift.kind]);
+                let note = format!(
+                    "NetworkPolicy {} was changed by {} and is as built again",
+                    drift.name, drift.manager
+                );
+                context.tell(set, Reason::DriftCorrected, "Correct", note).await;
+            }
+            observed.live = applied.objects;
+            observed.written = applied.written;
+            observed.drifts = applied.drifts;
+            prune(context, &namespace, &policies, &live).await?;
+        }
+        // Nothing is written, nothing is removed: what was enforced before stays until somebody deletes it.
+        PolicyMode::Audit => {}
+    }
+    let no_hash =
+        |error: openarchive_ledger::jcs::JcsError| Halt::terminal(Reason::InvalidSpec, error.to_string());
+    observed.fingerprints = fingerprints(&policies).map_err(no_hash)?;
+    observed.graph_hash = Some(graph_hash(&policies).map_err(no_hash)?);
+    Ok(())
+}
+
+async fn dereference(
+    context: &Context,
+    set: &NetworkPolicySet,
+    namespace: &str,
+) -> Result<(ValidArchive, Facts), Halt> {
+    let name = &set.spec.archive_ref.name;
+    let api: Api<ArchiveCore> = Api::namespaced(context.client.clone(), namespace);
+    let archive = api
+        .get_opt(name)
+        .await
+        .map_err(|error| Halt::kubernetes(format!("get ArchiveCore {name}"), error))?;
+    let archive = archive.ok_or_else(|| {
+        let message = format!(
+            "there is no ArchiveCore {name} in namespace {namespace}: make it, or correct archiveRef"
+        );
+        Halt::terminal(Reason::ReferenceNotFound, message)
+    })?;
+    let valid = validate(&archive, &[])?;
+    let agents: Vec<EdgeAgent> = list(&context.client, namespace, "").await?;
+    let agents: Vec<_> = agents.into_iter().filter(|agent| agent.spec.archive_ref.name == *name).collect();
+    let url = match &archive.spec.database {
+        Some(database) => database_url(context, namespace, &database.admin_secret_ref.name).await?,
+        None => None,
+    };
+    let facts = facts(&valid, &set.spec, &agents, url.as_deref(), &context.settings)?;
+    Ok((valid, facts))
+}
+
+async fn database_url(context: &Context, namespace: &str, name: &str) -> Result<Option<String>, Halt> {
+    let api: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
+    let secret =
+        api.get_opt(name).await.map_err(|error| Halt::kubernetes(format!("get Secret {name}"), error))?;
+    let url = secret.and_then(|secret| secret.data?.remove("url"));
+    Ok(url.and_then(|url| String::from_utf8(url.0).ok()))
+}
+
+/// Pods of the archive that no policy selects: nothing protects them.
+async fn uncovered(
+    context: &Context,
+    archive: &ValidArchive,
+    policies: &[NetworkPolicy],
+) -> Result<Vec<String>, Halt> {
+    let api: Api<Pod> = Api::namespaced(context.client.clone(), &archive.namespace);
+    let labels = format!("{LABEL_NAME}={PART_OF},{LABEL_INSTANCE}={}", archive.name);
+    let pods = api.list_metadata(&ListParams::default().labels(&labels)).await;
+    let pods = pods.map_err(|error| Halt::kubernetes("list pods", error))?.items;
+    let is_selected = |pod: &kube::core::PartialObjectMeta<Pod>| {
+        policies.iter().filter_map(|policy| policy.spec.as_ref()?.pod_selector.as_ref()).any(|selector| {
+            selector.match_labels.iter().flatten().all(|(key, value)| pod.labels().get(key) == Some(value))
+                && selector.match_expressions.is_none()
+        })
+    };
+    let mut names: Vec<_> = pods.iter().filter(|pod| !is_selected(pod)).map(ResourceExt::name_any).collect();
+    names.sort();
+    Ok(names)
+}
+
+async fn prune(
+    context: &Context,
+    namespace: &str,
+    built: &[NetworkPolicy],
+    live: &[NetworkPolicy],
+) -> Result<(), Halt> {
+    let api: Api<NetworkPolicy> = Api::namespaced(context.client.clone(), namespace);
+    for policy in live.iter().filter(|policy| policy.meta().deletion_timestamp.is_none()) {
+        let name = policy.name_any();
+        if named(built, &name).is_none() {
+            match api.delete(&name, &DeleteParams::default()).await {
+                Ok(_) => {}
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(error) => return Err(Halt::kubernetes(format!("delete NetworkPolicy {name}"), error)),
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,140 @@
+//! The auditor's document. Pure.
+
+use k8s_openapi::{api::networking::v1::NetworkPolicy, jiff::Timestamp};
+use kube::ResourceExt;
+use openarchive_operator_api::{
+    ConditionStatus, ConditionType, Enforcement, EnforcementStatus, NetworkPolicySetStatus, PolicyMode,
+    PolicyStatus, set_condition,
+};
+use openarchive_operator_netpol::Fingerprint;
+
+use crate::{Halt, Reason, apply::Drift};
+
+/// Most names in `uncoveredPods`.
+const UNCOVERED_PODS_MAX: usize = 20;
+
+/// What a pass found out, as far as it came.
+#[derive(Debug, Default)]
+pub(super) struct Observed {
+    pub(super) graph_hash: Option<String>,
+    pub(super) fingerprints: Vec<Fingerprint>,
+    /// As they stand in the cluster; empty in mode Audit.
+    pub(super) live: Vec<NetworkPolicy>,
+    pub(super) written: Vec<String>,
+    pub(super) drifts: Vec<Drift>,
+    pub(super) uncovered_pods: Vec<String>,
+}
+
+pub(super) fn status(
+    old: &NetworkPolicySetStatus,
+    generation: Option<i64>,
+    mode: PolicyMode,
+    observed: &Observed,
+    halt: Option<&Halt>,
+    now: Timestamp,
+) -> NetworkPolicySetStatus {
+    let mut status = old.clone();
+    status.observed_generation = generation;
+    if let Some(hash) = &observed.graph_hash {
+        status.graph_hash = Some(hash.clone());
+        status.policies =
+            observed.fingerprints.iter().map(|print| policy(old, print, mode, observed, now)).collect();
+        status.uncovered_pods = observed.uncovered_pods.iter().take(UNCOVERED_PODS_MAX).cloned().collect();
+    }
+    // Nobody has probed: this version runs no prober.
+    status.enforcement.get_or_insert(EnforcementStatus { verdict: Enforcement::Unverified, probed_at: None });
+    conditions(&mut status, generation, mode, observed, halt, now);
+    status
+}
+
+fn policy(
+    old: &NetworkPolicySetStatus,
+    print: &Fingerprint,
+    mode: PolicyMode,
+    observed: &Observed,
+    now: Timestamp,
+) -> PolicyStatus {
+    let before = old.policies.iter().find(|policy| policy.name == print.name);
+    let live = observed
+        .live
+        .iter()
+        .find(|live| live.name_any() == print.name)
+        .filter(|_| mode == PolicyMode::Enforce);
+    let drift = observed.drifts.iter().find(|drift| drift.name == print.name);
+    let was_written = observed.written.contains(&print.name);
+    let applied_at = match (live, was_written) {
+        (None, _) => None,
+        (Some(_), true) => Some(now.to_string()),
+        (Some(_), false) => {
+            before.and_then(|before| before.applied_at.clone()).or_else(|| Some(now.to_string()))
+        }
+    };
+    PolicyStatus {
+        name: print.name.clone(),
+        uid: live.and_then(ResourceExt::uid),
+        resource_version: live.and_then(ResourceExt::resource_version),
+        sha256: print.sha256.clone(),
+        rules: i32::try_from(print.rules).unwrap_or(i32::MAX),
+        applied_at,
+        drift_corrections: before.map_or(0, |before| before.drift_corrections) + i64::from(drift.is_some()),
+        last_alien_manager: drift
+            .map(|drift| drift.manager.clone())
+            .or_else(|| before.and_then(|before| before.last_alien_manager.clone())),
+    }
+}
+
+fn conditions(
+    status: &mut NetworkPolicySetStatus,
+    generation: Option<i64>,
+    mode: PolicyMode,
+    observed: &Observed,
+    halt: Option<&Halt>,
+    now: Timestamp,
+) {
+    use ConditionStatus::{False, True, Unknown};
+    let mut set = |type_, state, reason: &str, message: &str| {
+        set_condition(&mut status.conditions, type_, state, (reason, message), generation, now);
+    };
+    match halt {
+        None => {
+            let message = match mode {
+                PolicyMode::Enforce => format!("{} policies are applied", observed.fingerprints.len()),
+                PolicyMode::Audit => {
+                    format!(
+                        "{} policies would be applied; mode Audit writes nothing",
+                        observed.fingerprints.len()
+                    )
+                }
+            };
+            set(ConditionType::Ready, True, Reason::Reconciled.name(), &message);
+            set(ConditionType::Reconciling, False, Reason::Reconciled.name(), "");
+            set(ConditionType::Stalled, False, Reason::Reconciled.name(), "");
+        }
+        Some(halt @ Halt::Terminal { .. }) => {
+            let (reason, message) = (halt.reason().name(), halt.to_string());
+            set(ConditionType::Ready, False, reason, &message);
+            set(ConditionType::Reconciling, False, reason, "");
+            set(ConditionType::Stalled, True, reason, &message);
+        }
+        Some(halt) => {
+            let (reason, message) = (halt.reason().name(), halt.to_string());
+            set(ConditionType::Ready, False, reason, &message);
+            set(ConditionType::Reconciling, True, reason, &message);
+            set(ConditionType::Stalled, False, reason, "");
+        }
+    }
+    if observed.graph_hash.is_some() {
+        let drifted = observed.drifts.first();
+        let message = drifted.map_or_else(String::new, |drift| {
+            format!("{} was changed by {} and is as built again", drift.name, drift.manager)
+        });
+        let reason = if drifted.is_some() { Reason::DriftCorrected } else { Reason::Reconciled };
+        set(ConditionType::Drifted, if drifted.is_some() { True } else { False }, reason.name(), &message);
+    }
+    set(
+        ConditionType::EnforcementVerified,
+        Unknown,
+        "Unverified",
+        "no prober has answered: this version runs none",
+    );
+}

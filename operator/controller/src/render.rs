@@ -1,0 +1,86 @@
+//! Every object that a set of manifests would lead to, without a cluster.
+
+use kube::ResourceExt;
+use openarchive_operator_api::{ArchiveCore, EdgeAgent, NetworkPolicySet, NetworkPolicySetSpec, PolicyMode};
+use openarchive_operator_netpol::build as build_policies;
+use serde_json::Value;
+
+use crate::{
+    Halt, Settings,
+    archive::{
+        build::{Ground, build, facts},
+        validate,
+    },
+    objects::Objects,
+};
+
+/// Stands where the cluster puts an object's uid: owner references are left out of what is rendered.
+const NO_UID: &str = "00000000-0000-0000-0000-000000000000";
+/// Stands where a certificate's fingerprint is not known yet.
+const NOT_ISSUED: &str = "issued-in-the-cluster";
+
+/// The objects of `archive`, network policies included, in the order in which they are applied. Secrets are not among them:
+/// certificates and keys are made in the cluster.
+pub fn render(
+    archive: &ArchiveCore,
+    sets: &[NetworkPolicySet],
+    agents: &[EdgeAgent],
+    settings: &Settings,
+) -> Result<Vec<Value>, Halt> {
+    let mut archive = archive.clone();
+    archive.metadata.uid.get_or_insert_with(|| NO_UID.to_owned());
+    archive.metadata.namespace.get_or_insert_with(|| "default".to_owned());
+    let name = archive.name_any();
+    let sets: Vec<_> = sets.iter().filter(|set| set.spec.archive_ref.name == name).collect();
+    let names: Vec<_> = sets.iter().map(|set| set.name_any()).collect();
+    let valid = validate(&archive, &names)?;
+    let ground = Ground {
+        image_registry: settings.image_registry.clone(),
+        agents_ca: NOT_ISSUED.to_owned(),
+        secrets: Vec::new(),
+        volume: None,
+    };
+    let mut rendered = values(build(&valid, &ground));
+    let default = NetworkPolicySetSpec::default();
+    let spec = sets.first().map_or(&default, |set| &set.spec);
+    if spec.mode == PolicyMode::Enforce {
+        let agents: Vec<_> =
+            agents.iter().filter(|agent| agent.spec.archive_ref.name == name).cloned().collect();
+        let policies = build_policies(&facts(&valid, spec, &agents, None, settings)?);
+        rendered.extend(policies.iter().filter_map(|policy| serde_json::to_value(policy).ok()));
+    }
+    for object in &mut rendered {
+        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("ownerReferences");
+        }
+    }
+    Ok(rendered)
+}
+
+fn values(objects: Objects) -> Vec<Value> {
+    let Objects {
+        service_accounts,
+        config_maps,
+        secrets: _, // made in the cluster
+        services,
+        network_policy_sets,
+        jobs,
+        stateful_sets,
+        deployments,
+        disruption_budgets,
+    } = objects;
+    let mut all = Vec::new();
+    add(&mut all, &service_accounts);
+    add(&mut all, &config_maps);
+    add(&mut all, &services);
+    add(&mut all, &network_policy_sets);
+    add(&mut all, &jobs);
+    add(&mut all, &stateful_sets);
+    add(&mut all, &deployments);
+    add(&mut all, &disruption_budgets);
+    all
+}
+
+fn add<K: serde::Serialize>(all: &mut Vec<Value>, objects: &[K]) {
+    all.extend(objects.iter().filter_map(|object| serde_json::to_value(object).ok()));
+}

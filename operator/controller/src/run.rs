@@ -1,0 +1,273 @@
+//! The controllers: what is watched, what each event wakes, and what happens after a pass.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Debug,
+    future::Future,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::StreamExt;
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    batch::v1::Job,
+    core::v1::{ConfigMap, Secret, Service, ServiceAccount},
+    networking::v1::NetworkPolicy,
+    policy::v1::PodDisruptionBudget,
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::ListParams,
+    runtime::{Config, Controller, controller::Action, reflector::ObjectRef, watcher},
+};
+use openarchive_operator_api::{
+    ArchiveCore, EdgeAgent, LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGED_BY, NetworkPolicySet, RetentionPolicy,
+};
+use openarchive_telemetry::metrics;
+
+use crate::{Context, Halt, RETRY_AFTER_MAX, agents, archive, network_policies, objects::Kind, policies};
+
+/// Passes of one kind at a time.
+const CONCURRENCY: u16 = 8;
+/// Events that come together are one pass.
+const DEBOUNCE: Duration = Duration::from_millis(200);
+/// First pause after a pass that failed; doubles up to [`RETRY_AFTER_MAX`].
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Whether the operator has begun to work: it could read every kind.
+#[derive(Debug, Clone, Default)]
+pub struct Ready(Arc<AtomicBool>);
+
+impl Ready {
+    pub fn is_ready(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Runs every controller until `stop` ends, then lets the passes in hand end.
+pub async fn run(context: Arc<Context>, ready: Ready, stop: impl Future<Output = ()> + Send + 'static) {
+    let (sender, stopped) = tokio::sync::watch::channel(false);
+    let waiter = tokio::spawn(async move {
+        stop.await;
+        let _ = sender.send(true);
+    });
+    let until = || {
+        let mut stopped = stopped.clone();
+        async move {
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+        }
+    };
+    let reads = tokio::spawn(read_each_kind(context.clone(), ready));
+    let archives = archives(&context, until());
+    let sets = network_policy_sets(&context, until());
+    let policies = retention_policies(&context, until());
+    let agents = edge_agents(&context, until());
+    tokio::join!(archives, sets, policies, agents);
+    reads.abort();
+    waiter.abort();
+}
+
+/// Says what is missing (definitions, rights, the API server) until nothing is.
+async fn read_each_kind(context: Arc<Context>, ready: Ready) {
+    let (client, namespace) = (&context.client, context.settings.namespace.as_deref());
+    let one = ListParams::default().limit(1);
+    loop {
+        let read = async {
+            api::<ArchiveCore>(client, namespace).list_metadata(&one).await?;
+            api::<NetworkPolicySet>(client, namespace).list_metadata(&one).await?;
+            api::<RetentionPolicy>(client, namespace).list_metadata(&one).await?;
+            api::<EdgeAgent>(client, namespace).list_metadata(&one).await?;
+            Ok::<_, kube::Error>(())
+        };
+        match read.await {
+            Ok(()) => break,
+            Err(error) => {
+                let halt = Halt::kubernetes("read the kinds of openarchive.dev", error);
+                tracing::warn!(%halt, "are the definitions installed, and may this operator read them?");
+            }
+        }
+        tokio::time::sleep(RETRY_AFTER).await;
+    }
+    ready.0.store(true, Ordering::Release);
+}
+
+async fn archives(context: &Arc<Context>, stop: impl Future<Output = ()> + Send + Sync + 'static) {
+    let client = &context.client;
+    let namespace = context.settings.namespace.as_deref();
+    let ours = watcher::Config::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGED_BY}"));
+    let controller = Controller::new(api::<ArchiveCore>(client, namespace), watcher::Config::default())
+        .with_config(Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE))
+        .watches(api::<StatefulSet>(client, namespace), ours.clone(), |object| instance(&object))
+        .watches(api::<Deployment>(client, namespace), ours.clone(), |object| instance(&object))
+        .watches(api::<Job>(client, namespace), ours.clone(), |object| instance(&object))
+        .watches(api::<Service>(client, namespace), ours.clone(), |object| instance(&object))
+        .watches(api::<ServiceAccount>(client, namespace), ours.clone(), |object| instance(&object))
+        .watches(api::<ConfigMap>(client, namespace), ours.clone(), |object| instance(&object))
+        .watches(api::<Secret>(client, namespace), ours.clone(), |object| instance(&object))
+        .watches(api::<PodDisruptionBudget>(client, namespace), ours, |object| instance(&object))
+        .watches(api::<NetworkPolicySet>(client, namespace), watcher::Config::default(), |set| {
+            named(&set, &set.spec.archive_ref.name)
+        })
+        .watches(api::<RetentionPolicy>(client, namespace), watcher::Config::default(), |policy| {
+            named(&policy, &policy.spec.archive_ref.name)
+        })
+        .watches(api::<EdgeAgent>(client, namespace), watcher::Config::default(), |agent| {
+            named(&agent, &agent.spec.archive_ref.name)
+        });
+    drive("ArchiveCore", controller, context.clone(), stop, archive::reconcile).await;
+}
+
+async fn network_policy_sets(context: &Arc<Context>, stop: impl Future<Output = ()> + Send + Sync + 'static) {
+    let client = &context.client;
+    let namespace = context.settings.namespace.as_deref();
+    let controller = Controller::new(api::<NetworkPolicySet>(client, namespace), watcher::Config::default())
+        .with_config(Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE))
+        .owns(api::<NetworkPolicy>(client, namespace), watcher::Config::default());
+    let sets = controller.store();
+    let of_archive = sets.clone();
+    let of_agent = sets;
+    let referring = |sets: &kube::runtime::reflector::Store<NetworkPolicySet>,
+                     namespace: Option<String>,
+                     name: &str| {
+        let refers =
+            |set: &Arc<NetworkPolicySet>| set.namespace() == namespace && set.spec.archive_ref.name == name;
+        sets.state().into_iter().filter(refers).map(|set| ObjectRef::from_obj(&*set)).collect::<Vec<_>>()
+    };
+    let controller = controller
+        .watches(api::<ArchiveCore>(client, namespace), watcher::Config::default(), move |archive| {
+            referring(&of_archive, archive.namespace(), &archive.name_any())
+        })
+        .watches(api::<EdgeAgent>(client, namespace), watcher::Config::default(), move |agent| {
+            referring(&of_agent, agent.namespace(), &agent.spec.archive_ref.name)
+        });
+    drive("NetworkPolicySet", controller, context.clone(), stop, network_policies::reconcile).await;
+}
+
+async fn retention_policies(context: &Arc<Context>, stop: impl Future<Output = ()> + Send + Sync + 'static) {
+    let api = api::<RetentionPolicy>(&context.client, context.settings.namespace.as_deref());
+    let controller = Controller::new(api, watcher::Config::default())
+        .with_config(Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE));
+    drive("RetentionPolicy", controller, context.clone(), stop, policies::reconcile).await;
+}
+
+async fn edge_agents(context: &Arc<Context>, stop: impl Future<Output = ()> + Send + Sync + 'static) {
+    let api = api::<EdgeAgent>(&context.client, context.settings.namespace.as_deref());
+    let controller = Controller::new(api, watcher::Config::default())
+        .with_config(Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE));
+    drive("EdgeAgent", controller, context.clone(), stop, agents::reconcile).await;
+}
+
+fn api<K: Kind>(client: &Client, namespace: Option<&str>) -> Api<K> {
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+/// The archive whose label an object carries.
+fn instance<K: Resource<DynamicType = ()>>(object: &K) -> Option<ObjectRef<ArchiveCore>> {
+    named(object, object.meta().labels.as_ref()?.get(LABEL_INSTANCE)?)
+}
+
+fn named<K: Resource<DynamicType = ()>>(object: &K, archive: &str) -> Option<ObjectRef<ArchiveCore>> {
+    Some(ObjectRef::new(archive).within(object.meta().namespace.as_ref()?))
+}
+
+/// How often each object has failed in a row.
+type Failures = Arc<Mutex<HashMap<String, u32>>>;
+
+async fn drive<K, R, F>(
+    kind: &'static str,
+    controller: Controller<K>,
+    context: Arc<Context>,
+    stop: impl Future<Output = ()> + Send + Sync + 'static,
+    reconcile: R,
+) where
+    K: Kind + Debug,
+    R: Fn(Arc<K>, Arc<Context>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<Duration, Halt>> + Send + 'static,
+{
+    let failures = Failures::default();
+    let counted = failures.clone();
+    let stalled = Arc::<Mutex<HashSet<String>>>::default();
+    let reconciler = move |object: Arc<K>, context: Arc<Context>| {
+        let (reconcile, failures, stalled) = (reconcile.clone(), counted.clone(), stalled.clone());
+        async move {
+            let key = key(&*object);
+            let started = tokio::time::Instant::now();
+            let outcome = reconcile(object, context).await;
+            let label = match &outcome {
+                Ok(_) => "ok",
+                Err(Halt::Terminal { .. }) => "stalled",
+                Err(Halt::Waiting { .. }) => "waiting",
+                Err(Halt::Transient { .. }) => "error",
+            };
+            metrics::OPERATOR_RECONCILES.inc([kind, label]);
+            metrics::OPERATOR_RECONCILE_SECONDS.observe([kind], started.elapsed().as_secs_f64());
+            count_stalled(kind, &stalled, &key, matches!(outcome, Err(Halt::Terminal { .. })));
+            if !matches!(outcome, Err(Halt::Transient { .. })) {
+                failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+            }
+            outcome.map(Action::requeue)
+        }
+    };
+    let policy = move |object: Arc<K>, halt: &Halt, _: Arc<Context>| after(kind, &*object, halt, &failures);
+    controller
+        .graceful_shutdown_on(stop)
+        .run(reconciler, policy, context)
+        .for_each(|outcome| async move {
+            // Passes that fail are told in `after`; what is left is a watch that broke, which comes again by itself.
+            if let Err(error) = outcome
+                && !matches!(error, kube::runtime::controller::Error::ReconcilerFailed(..))
+            {
+                tracing::debug!(kind, %error, "a watch is begun again");
+            }
+        })
+        .await;
+}
+
+fn count_stalled(kind: &'static str, stalled: &Mutex<HashSet<String>>, key: &str, is_stalled: bool) {
+    let mut stalled = stalled.lock().unwrap_or_else(PoisonError::into_inner);
+    let _ = if is_stalled { stalled.insert(key.to_owned()) } else { stalled.remove(key) };
+    metrics::OPERATOR_STALLED.set([kind], stalled.len() as f64);
+}
+
+fn key<K: ResourceExt>(object: &K) -> String {
+    format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
+}
+
+/// When to look at an object again whose pass ended early.
+fn after<K: Kind>(kind: &'static str, object: &K, halt: &Halt, failures: &Failures) -> Action {
+    match halt {
+        Halt::Terminal { reason, message } => {
+            tracing::warn!(
+                kind,
+                object = object.name_any(),
+                reason = reason.name(),
+                message,
+                "waits for a change"
+            );
+            Action::requeue(crate::RESYNC_AFTER)
+        }
+        Halt::Waiting { after, .. } => Action::requeue(*after),
+        Halt::Transient { reason, what, .. } => {
+            let mut failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
+            let failed = failures.entry(key(object)).or_default();
+            *failed = failed.saturating_add(1);
+            let pause = RETRY_AFTER.saturating_mul(1 << (*failed - 1).min(9)).min(RETRY_AFTER_MAX);
+            tracing::warn!(kind, object = object.name_any(), reason = reason.name(), what, "is tried again");
+            Action::requeue(pause.mul_f64(jitter()))
+        }
+    }
+}
+
+/// Between 0.75 and 1, so that what failed together is not tried again together.
+fn jitter() -> f64 {
+    let mut byte = [0];
+    let _ = getrandom::fill(&mut byte);
+    0.75 + f64::from(byte[0]) / 1_024.0
+}

@@ -1,0 +1,254 @@
+//! An ArchiveCore of profile Standalone through its life.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::{
+    apps::v1::{ControllerRevision, Deployment, StatefulSet},
+    core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Service, ServiceAccount},
+    networking::v1::NetworkPolicy,
+};
+use kube::{
+    ResourceExt,
+    api::{DeleteParams, Patch, PatchParams},
+};
+use openarchive_operator_api::{ArchiveCore, NetworkPolicySet};
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::support::{WAIT, condition, has, names, site, standalone};
+
+#[tokio::test]
+async fn an_archive_becomes_ready_and_a_second_pass_writes_nothing() {
+    let Some(site) = site("ready").await else { return };
+    let site = site.with_operator().await;
+    site.apply::<ArchiveCore>(standalone("main")).await;
+    site.until::<ArchiveCore>("main", "is ready", has("Ready", "True")).await;
+    assert_eq!(names::<StatefulSet>(&site, "main").await, ["main-all"]);
+    assert_eq!(names::<Service>(&site, "main").await, ["main-all"]);
+    assert_eq!(names::<ServiceAccount>(&site, "main").await, ["main-all"]);
+    assert_eq!(names::<ConfigMap>(&site, "main").await, ["main-config"]);
+    assert_eq!(
+        names::<Secret>(&site, "main").await,
+        ["main-agents-ca", "main-all-tls", "main-ca", "main-operator-tls", "main-snapshot-mac"]
+    );
+    site.until::<NetworkPolicySet>("main", "is ready", |set: Option<&NetworkPolicySet>| {
+        set.and_then(|set| set.status.as_ref()).is_some_and(|status| !status.policies.is_empty())
+    })
+    .await;
+    let policies = names::<NetworkPolicy>(&site, "main").await;
+    assert!(policies.contains(&"main-all".to_owned()), "{policies:?}");
+
+    let archive = site.api::<ArchiveCore>().get("main").await.unwrap();
+    let status = archive.status.clone().unwrap();
+    assert_eq!(status.version.as_deref(), Some("0.1.0"));
+    assert_eq!(status.certificates.len(), 4);
+    assert_eq!(condition(&archive, "Stalled").unwrap().0, "False");
+    assert_eq!(condition(&archive, "Reconciling").unwrap().0, "False");
+    assert_eq!(condition(&archive, "Available").unwrap().0, "True");
+    // Nothing answers behind the names of this cluster: the configuration is kept and waits.
+    assert_eq!(condition(&archive, "AuditRecorded").unwrap().0, "False");
+    assert_eq!(names_of_revisions(&site).await.len(), 1);
+
+    let mark = site.quiet().await;
+    // Whatever makes the operator look again: a change that changes nothing.
+    site.apply::<ArchiveCore>(json!({
+        "apiVersion": "openarchive.dev/v1alpha1", "kind": "ArchiveCore",
+        "metadata": {"name": "main", "labels": {"seen": "again"}}, "spec": standalone("main")["spec"],
+    }))
+    .await;
+    let begun = Instant::now();
+    while !site.requests_since(mark).iter().any(|request| request.right.verb == "list") {
+        assert!(begun.elapsed() < WAIT, "the operator does not look again");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    assert_eq!(site.writes_since(mark), [], "a pass over an unchanged world writes");
+}
+
+async fn names_of_revisions(site: &crate::support::Site) -> Vec<String> {
+    let found = site.api::<ControllerRevision>().list(&kube::api::ListParams::default()).await.unwrap();
+    let ours = found.items.iter().filter(|revision| revision.name_any().starts_with("main-config-"));
+    ours.map(ResourceExt::name_any).collect()
+}
+
+#[tokio::test]
+async fn somebody_elses_change_is_undone_and_named() {
+    let Some(site) = site("drift").await else { return };
+    let site = site.with_operator().await;
+    site.apply::<ArchiveCore>(standalone("main")).await;
+    site.until::<ArchiveCore>("main", "is ready", has("Ready", "True")).await;
+    site.quiet().await;
+
+    let alien = PatchParams { field_manager: Some("an-alien".to_owned()), ..PatchParams::default() };
+    let services = site.api::<Service>();
+    let patch = json!({"spec": {"selector": {"app.kubernetes.io/component": "elsewhere"}}});
+    services.patch("main-all", &alien, &Patch::Merge(&patch)).await.unwrap();
+    site.until::<Service>("main-all", "is as built again", |service: Option<&Service>| {
+        let selector =
+            service.and_then(|service| service.spec.as_ref()?.selector.clone()).unwrap_or_default();
+        selector.get("app.kubernetes.io/component").is_some_and(|component| component == "all")
+    })
+    .await;
+
+    let policies = site.api::<NetworkPolicy>();
+    let open = json!({"spec": {"ingress": [{}]}});
+    policies.patch("main-all", &alien, &Patch::Merge(&open)).await.unwrap();
+    site.until::<NetworkPolicySet>("main", "tells of the drift", |set: Option<&NetworkPolicySet>| {
+        let policies =
+            set.and_then(|set| set.status.as_ref()).map(|status| status.policies.clone()).unwrap_or_default();
+        policies.iter().any(|policy| {
+            policy.drift_corrections == 1 && policy.last_alien_manager.as_deref() == Some("an-alien")
+        })
+    })
+    .await;
+    let now = policies.get("main-all").await.unwrap().spec.unwrap().ingress.unwrap_or_default();
+    assert!(now.iter().all(|rule| rule.from.is_some()), "the opened rule stands: {now:?}");
+}
+
+#[tokio::test]
+async fn a_paused_archive_is_left_alone_until_it_goes_on() {
+    let Some(site) = site("paused").await else { return };
+    let site = site.with_operator().await;
+    site.apply::<ArchiveCore>(standalone("main")).await;
+    site.until::<ArchiveCore>("main", "is ready", has("Ready", "True")).await;
+    let generation = site.api::<ArchiveCore>().get("main").await.unwrap().metadata.generation;
+    site.quiet().await;
+
+    let mut paused = standalone("main");
+    paused["spec"]["operation"] = json!({"paused": true});
+    paused["spec"]["version"] = json!("0.2.0");
+    site.apply::<ArchiveCore>(paused.clone()).await;
+    site.until::<ArchiveCore>("main", "says that it is paused", |archive: Option<&ArchiveCore>| {
+        archive
+            .and_then(|archive| condition(archive, "Ready"))
+            .is_some_and(|(status, reason, _)| status == "Unknown" && reason == "Paused")
+    })
+    .await;
+    let mark = site.quiet().await;
+    site.api::<Service>().delete("main-all", &DeleteParams::default()).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    assert_eq!(site.writes_since(mark), [], "a paused archive is written to");
+    let status = site.api::<ArchiveCore>().get("main").await.unwrap().status.unwrap();
+    assert_eq!(status.observed_generation, generation, "the observed generation is frozen");
+
+    paused["spec"]["operation"] = json!({"paused": false});
+    site.apply::<ArchiveCore>(paused).await;
+    let version = |archive: Option<&ArchiveCore>| {
+        archive
+            .and_then(|archive| archive.status.as_ref()?.version.clone())
+            .is_some_and(|version| version == "0.2.0")
+    };
+    site.until::<ArchiveCore>("main", "runs 0.2.0", version).await;
+    assert_eq!(names::<Service>(&site, "main").await, ["main-all"]);
+}
+
+#[tokio::test]
+async fn deleting_an_archive_leaves_keys_volumes_and_history() {
+    let Some(site) = site("deleted").await else { return };
+    let site = site.with_operator().await;
+    site.apply::<ArchiveCore>(standalone("main")).await;
+    site.until::<ArchiveCore>("main", "is ready", has("Ready", "True")).await;
+    site.quiet().await;
+    let secrets = || async {
+        let names = names::<Secret>(&site, "main").await;
+        let mut data = BTreeMap::new();
+        for name in names {
+            data.insert(name.clone(), site.api::<Secret>().get(&name).await.unwrap().data);
+        }
+        data
+    };
+    let before = secrets().await;
+    site.api::<ArchiveCore>().delete("main", &DeleteParams::foreground()).await.unwrap();
+    site.until::<ArchiveCore>("main", "is gone", |archive: Option<&ArchiveCore>| archive.is_none()).await;
+    site.until::<StatefulSet>("main-all", "is gone", |set: Option<&StatefulSet>| set.is_none()).await;
+    assert_eq!(secrets().await, before);
+    assert_eq!(names_of_revisions(&site).await.len(), 1);
+    let claims = site.api::<PersistentVolumeClaim>().list(&kube::api::ListParams::default()).await.unwrap();
+    assert_eq!(claims.items.iter().map(ResourceExt::name_any).collect::<Vec<_>>(), ["data-main-all-0"]);
+
+    // The same archive again finds its keys.
+    site.apply::<ArchiveCore>(standalone("main")).await;
+    site.until::<ArchiveCore>("main", "is ready again", has("Ready", "True")).await;
+    assert_eq!(secrets().await, before);
+}
+
+#[tokio::test]
+async fn an_archive_that_cannot_be_does_not_stop_the_others_and_says_what_to_do() {
+    let Some(site) = site("bad").await else { return };
+    let site = site.with_operator().await;
+    // Somebody else's object of the name that we would use.
+    site.apply::<Service>(json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "bad-all"},
+        "spec": {"ports": [{"port": 80}]},
+    }))
+    .await;
+    site.apply::<ArchiveCore>(standalone("bad")).await;
+    site.apply::<ArchiveCore>(standalone("good")).await;
+    site.until::<ArchiveCore>("good", "is ready", has("Ready", "True")).await;
+    site.until::<ArchiveCore>("bad", "is stalled", has("Stalled", "True")).await;
+    let bad = site.api::<ArchiveCore>().get("bad").await.unwrap();
+    assert_eq!(condition(&bad, "Ready").unwrap().1, "NotOurs");
+    let service = site.api::<Service>().get("bad-all").await.unwrap();
+    assert!(service.labels().is_empty(), "somebody else's object is left alone");
+}
+
+#[tokio::test]
+async fn services_start_in_order_behind_the_migration_and_the_missing_engine_is_told() {
+    let Some(site) = site("order").await else { return };
+    let migration = [("app.kubernetes.io/component", "migrate")];
+    let storage = [("app.kubernetes.io/component", "storage")];
+    site.cluster.node().unwrap().hold(&site.namespace, &migration);
+    site.cluster.node().unwrap().hold(&site.namespace, &storage);
+    let site = site.with_operator().await;
+    site.apply::<Secret>(json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "database"},
+        "stringData": {"url": "postgres://owner:secret@db.databases.svc:5432/mail"},
+    }))
+    .await;
+    let mut archive = standalone("main");
+    archive["spec"]["profile"] = json!("Distributed");
+    archive["spec"]["database"] = json!({"adminSecretRef": {"name": "database"}});
+    archive["spec"]["objectStore"] = json!({
+        "endpoint": "https://s3.storage.svc", "bucket": "mail", "keyBucket": "mail-keys", "secretRef": {"name": "s3"},
+    });
+    site.apply::<ArchiveCore>(archive).await;
+
+    let waits_for = |service: &'static str, what: &'static str| {
+        move |archive: Option<&ArchiveCore>| {
+            let services = archive.and_then(|archive| archive.status.as_ref()).map(|status| &status.services);
+            services.into_iter().flatten().any(|one| {
+                one.name == service && one.waiting_for.as_deref().is_some_and(|found| found.contains(what))
+            })
+        }
+    };
+    site.until::<ArchiveCore>(
+        "main",
+        "waits for the migration",
+        waits_for("trust", "the database to be migrated"),
+    )
+    .await;
+    assert_eq!(names::<Deployment>(&site, "main").await, [""; 0]);
+
+    site.cluster.node().unwrap().release(&site.namespace, &migration);
+    site.until::<ArchiveCore>("main", "waits for storage", waits_for("gateway", "storage to be rolled out"))
+        .await;
+    assert_eq!(names::<Deployment>(&site, "main").await, ["main-storage", "main-trust"]);
+
+    site.cluster.node().unwrap().release(&site.namespace, &storage);
+    site.until::<Deployment>("main-gateway", "is there", |one: Option<&Deployment>| one.is_some()).await;
+    site.until::<ArchiveCore>("main", "says what is missing", |archive: Option<&ArchiveCore>| {
+        archive.is_some_and(|archive| {
+            condition(archive, "Stalled")
+                .is_some_and(|(status, reason, _)| status == "True" && reason == "EngineNotAvailable")
+                && condition(archive, "Available").is_some_and(|(status, ..)| status == "True")
+        })
+    })
+    .await;
+    let policies = site
+        .until::<NetworkPolicySet>("main", "has its policies", |set: Option<&NetworkPolicySet>| {
+            set.and_then(|set| set.status.as_ref()).is_some_and(|status| status.policies.len() > 6)
+        })
+        .await;
+    let text = serde_json::to_string(&policies).unwrap();
+    assert!(!text.contains("secret@"), "the database's password is told");
+}

@@ -1,0 +1,245 @@
+//! A namespace with an operator of its own in the shared cluster.
+
+use std::{fmt::Debug, sync::Arc, time::Duration};
+
+use k8s_openapi::api::{
+    core::v1::{Namespace, ServiceAccount},
+    rbac::v1::{Role, RoleBinding, RoleRef, Subject},
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{ObjectMeta, Patch, PatchParams, PostParams},
+    core::NamespaceResourceScope,
+    runtime::wait::{Condition, await_condition},
+};
+use openarchive_domain::SystemClock;
+use openarchive_operator_api::{ArchiveCore, crds};
+use openarchive_operator_cluster::{
+    Cluster,
+    audit::{Mark, Request},
+};
+use openarchive_operator_controller::{
+    Context, Ready, Settings,
+    core::{DialOverrides, Dialler},
+    rbac::rules,
+    run,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use tokio::{
+    sync::oneshot,
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
+
+/// Longest wait for the operator on a busy machine.
+pub(crate) const WAIT: Duration = Duration::from_secs(90);
+/// Service accounts are in these groups; ours needs no more than its own.
+const GROUP: Option<&str> = None;
+
+/// One test's namespace, and an operator that may look at it alone, with the rights of the table and no other.
+pub(crate) struct Site {
+    pub(crate) cluster: Cluster,
+    pub(crate) admin: Client,
+    pub(crate) namespace: String,
+    user: String,
+    operator: Option<Operator>,
+    keys: tempfile::TempDir,
+}
+
+struct Operator {
+    _stop: oneshot::Sender<()>,
+    _task: JoinHandle<()>,
+}
+
+/// `None`: there are no programs of Kubernetes, which was printed as SKIP.
+pub(crate) async fn site(namespace: &str) -> Option<Site> {
+    let cluster = Cluster::shared().await.unwrap()?;
+    cluster.apply_crds(&crds()).await.unwrap();
+    let admin = cluster.admin().await.unwrap();
+    let user = format!("system:serviceaccount:{namespace}:openarchive-operator");
+    let site = Site {
+        cluster,
+        admin,
+        namespace: namespace.to_owned(),
+        user,
+        operator: None,
+        keys: tempfile::tempdir().unwrap(),
+    };
+    let metadata = |name: &str| ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+    let parameters = PostParams::default();
+    let namespaces: Api<Namespace> = Api::all(site.admin.clone());
+    let made = Namespace { metadata: metadata(namespace), ..Namespace::default() };
+    namespaces.create(&parameters, &made).await.unwrap();
+    let role = Role { metadata: metadata("openarchive-operator"), rules: Some(rules()) };
+    site.api::<Role>().create(&parameters, &role).await.unwrap();
+    let account = ServiceAccount { metadata: metadata("openarchive-operator"), ..ServiceAccount::default() };
+    site.api::<ServiceAccount>().create(&parameters, &account).await.unwrap();
+    let binding = RoleBinding {
+        metadata: metadata("openarchive-operator"),
+        role_ref: RoleRef {
+            api_group: "rbac.authorization.k8s.io".to_owned(),
+            kind: "Role".to_owned(),
+            name: "openarchive-operator".to_owned(),
+        },
+        subjects: Some(vec![Subject {
+            kind: "ServiceAccount".to_owned(),
+            name: "openarchive-operator".to_owned(),
+            namespace: Some(namespace.to_owned()),
+            ..Subject::default()
+        }]),
+    };
+    site.api::<RoleBinding>().create(&parameters, &binding).await.unwrap();
+    Some(site)
+}
+
+impl Site {
+    /// The site with its operator at work.
+    pub(crate) async fn with_operator(mut self) -> Self {
+        let client = self.operator_client().await;
+        self.start(client, DialOverrides::default()).await;
+        self
+    }
+
+    /// A client with the operator's rights.
+    pub(crate) async fn operator_client(&self) -> Client {
+        self.cluster.client(&self.user, GROUP).await.unwrap()
+    }
+
+    pub(crate) async fn start(&mut self, client: Client, overrides: DialOverrides) {
+        let settings = Settings {
+            namespace: Some(self.namespace.clone()),
+            operator_namespace: self.namespace.clone(),
+            image_registry: "registry.test".to_owned(),
+        };
+        let dialler = Dialler::new(&self.keys.path().join("keys"), overrides).unwrap();
+        let context = Arc::new(Context::new(client, Arc::new(SystemClock), settings, dialler));
+        let (stop, stopped) = oneshot::channel();
+        let ready = Ready::default();
+        let seen = ready.clone();
+        let task = tokio::spawn(run(context, ready, async {
+            let _ = stopped.await;
+        }));
+        let begun = Instant::now();
+        while !seen.is_ready() {
+            assert!(begun.elapsed() < WAIT, "the caches are not filled");
+            sleep(Duration::from_millis(20)).await;
+        }
+        self.operator = Some(Operator { _stop: stop, _task: task });
+    }
+
+    pub(crate) fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.admin.clone(), &self.namespace)
+    }
+
+    /// As `kubectl apply --server-side` by a person.
+    pub(crate) async fn apply<K>(&self, object: Value) -> K
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Serialize,
+    {
+        let name = object["metadata"]["name"].as_str().unwrap().to_owned();
+        let parameters = PatchParams::apply("a-person").force();
+        self.api::<K>().patch(&name, &parameters, &Patch::Apply(&object)).await.unwrap()
+    }
+
+    pub(crate) async fn until<K>(&self, name: &str, what: &str, condition: impl Condition<K>) -> Option<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Serialize
+            + Send
+            + 'static,
+    {
+        let outcome = timeout(WAIT, await_condition(self.api::<K>(), name, condition)).await;
+        if outcome.is_err() {
+            let now = self.api::<K>().get_opt(name).await.unwrap();
+            println!("{}", serde_json::to_string_pretty(&now).unwrap());
+        }
+        assert!(outcome.is_ok(), "waited in vain until {name} {what}: it stands above");
+        outcome.unwrap().unwrap()
+    }
+
+    /// Waits until nothing has been written for two seconds, and answers the mark from then on.
+    pub(crate) async fn quiet(&self) -> Mark {
+        let begun = Instant::now();
+        loop {
+            let mark = self.mark();
+            sleep(Duration::from_secs(2)).await;
+            if self.writes_since(mark).is_empty() {
+                return self.mark();
+            }
+            assert!(
+                begun.elapsed() < WAIT,
+                "the operator does not come to rest: {:?}",
+                self.writes_since(mark)
+            );
+        }
+    }
+
+    pub(crate) fn mark(&self) -> Mark {
+        self.cluster.requests().mark().unwrap()
+    }
+
+    pub(crate) fn requests_since(&self, mark: Mark) -> Vec<Request> {
+        self.cluster.requests().since(mark, &self.user).unwrap()
+    }
+
+    pub(crate) fn writes_since(&self, mark: Mark) -> Vec<Request> {
+        self.requests_since(mark).into_iter().filter(|request| request.right.writes()).collect()
+    }
+}
+
+/// Status and reason of a condition, and the generation it speaks of.
+pub(crate) fn condition(archive: &ArchiveCore, type_: &str) -> Option<(String, String, i64)> {
+    let conditions = &archive.status.as_ref()?.conditions;
+    let found = conditions.iter().find(|condition| condition.type_ == type_)?;
+    Some((found.status.clone(), found.reason.clone(), found.observed_generation.unwrap_or(0)))
+}
+
+/// The condition has this status, and speaks of the object's present generation.
+pub(crate) fn has(type_: &'static str, status: &'static str) -> impl Condition<ArchiveCore> {
+    move |archive: Option<&ArchiveCore>| {
+        archive.is_some_and(|archive| {
+            condition(archive, type_).is_some_and(|(found, _, generation)| {
+                found == status && Some(generation) == archive.meta().generation
+            })
+        })
+    }
+}
+
+/// A small archive of profile Standalone.
+pub(crate) fn standalone(name: &str) -> Value {
+    serde_json::json!({
+        "apiVersion": "openarchive.dev/v1alpha1",
+        "kind": "ArchiveCore",
+        "metadata": {"name": name},
+        "spec": {
+            "domain": "archive.example.org",
+            "tenants": [{"name": "acme", "domains": ["acme.example"]}],
+            "profile": "Standalone",
+            "version": "0.1.0",
+            "retention": {"default": "10y-received-forbidden"},
+        },
+    })
+}
+
+/// Names of the objects of one kind that belong to the archive `name`.
+pub(crate) async fn names<K>(site: &Site, archive: &str) -> Vec<String>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    let selector = format!("app.kubernetes.io/instance={archive}");
+    let found = site.api::<K>().list(&kube::api::ListParams::default().labels(&selector)).await.unwrap();
+    let mut names: Vec<_> = found.items.iter().map(ResourceExt::name_any).collect();
+    names.sort();
+    names
+}
