@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Context, Halt, Reason,
-    drift::covers,
+    drift::{covers, is_exactly},
     objects::{Kind, named},
 };
 
@@ -54,11 +54,11 @@ pub(crate) async fn apply<K: Kind>(
         let (mut wanted, hash) = marked(object)?;
         let found = match named(live, &name) {
             Some(found) => Some(found.clone()),
-            None => foreign(&api, &name, archive).await?,
+            None => foreign(&api, &name, archive, &hash).await?,
         };
         if let Some(found) = found {
             let was_applied = found.annotations().get(ANNOTATION_APPLIED) == Some(&hash);
-            if was_applied && covers(&wanted, &value(&found)?) {
+            if was_applied && is_as_built::<K>(&wanted, &value(&found)?) {
                 applied.objects.push(found);
                 continue;
             }
@@ -70,10 +70,35 @@ pub(crate) async fn apply<K: Kind>(
         strip_status(&mut wanted);
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         let now = api.patch(&name, &parameters, &Patch::Apply(&wanted)).await;
-        applied.objects.push(now.map_err(|error| refused::<K>(&name, error))?);
+        let now = now.map_err(|error| refused::<K>(&name, error))?;
+        if !is_as_built::<K>(&wanted, &value(&now)?) {
+            return Err(stays::<K>(&name, &newest_foreign_manager(&now)));
+        }
+        applied.objects.push(now);
         applied.written.push(name);
     }
     Ok(applied)
+}
+
+/// Whether `live` is what `desired` leads to: its mark, and every field.
+pub(crate) fn stands<K: Kind>(desired: &K, live: &K) -> bool {
+    let Ok((wanted, hash)) = marked(desired) else { return false };
+    live.annotations().get(ANNOTATION_APPLIED) == Some(&hash)
+        && value(live).is_ok_and(|live| is_as_built::<K>(&wanted, &live))
+}
+
+/// The API server adds no defaults to what we build of a NetworkPolicy.
+fn is_as_built<K: Kind>(wanted: &Value, live: &Value) -> bool {
+    covers(wanted, live) && (K::kind(&()) != "NetworkPolicy" || is_exactly(&wanted["spec"], &live["spec"]))
+}
+
+/// Elements that somebody else added to a list stay his under server-side apply.
+fn stays<K: Kind>(name: &str, manager: &str) -> Halt {
+    let message = format!(
+        "{} {name} was changed by {manager} in a way that cannot be taken back: delete it, and it is made anew",
+        kind_of::<K>()
+    );
+    Halt::terminal(Reason::NotOurs, message)
 }
 
 /// The object as it is sent, with its mark, and the mark.
@@ -105,7 +130,7 @@ fn value<K: Kind>(object: &K) -> Result<Value, Halt> {
 }
 
 /// An object of that name that the labels did not find: ours without its labels, or somebody else's, which is left alone.
-async fn foreign<K: Kind>(api: &Api<K>, name: &str, archive: &str) -> Result<Option<K>, Halt> {
+async fn foreign<K: Kind>(api: &Api<K>, name: &str, archive: &str, hash: &str) -> Result<Option<K>, Halt> {
     let found = api.get_opt(name).await;
     let found = found.map_err(|error| Halt::kubernetes(format!("get {} {name}", kind_of::<K>()), error))?;
     let Some(found) = found else { return Ok(None) };
@@ -113,11 +138,14 @@ async fn foreign<K: Kind>(api: &Api<K>, name: &str, archive: &str) -> Result<Opt
     let is_ours = found.managed_fields().iter().any(|entry| entry.manager.as_deref() == Some(FIELD_MANAGER));
     let says_ours = labels.get(LABEL_MANAGED_BY).is_some_and(|by| by == MANAGED_BY)
         && labels.get(LABEL_INSTANCE).is_some_and(|instance| instance == archive);
-    if is_ours || says_ours {
+    // Another archive's, whose name and component make the same name; one of ours that somebody relabelled keeps its mark.
+    let is_anothers = labels.get(LABEL_INSTANCE).is_some_and(|instance| instance != archive)
+        && found.annotations().get(ANNOTATION_APPLIED).is_none_or(|mark| mark != hash);
+    if !is_anothers && (is_ours || says_ours) {
         return Ok(Some(found));
     }
     let message = format!(
-        "{} {name} is there already and was not made by this operator: remove it, or choose another name for the ArchiveCore",
+        "{} {name} is there already and was not made for this archive: remove it, or choose another name for the ArchiveCore",
         kind_of::<K>()
     );
     Err(Halt::terminal(Reason::NotOurs, message))

@@ -23,6 +23,28 @@ pub(crate) fn covers(desired: &Value, live: &Value) -> bool {
     }
 }
 
+/// [`covers`], and nothing stands beside what was built: for objects to which the API server adds no defaults, and where a
+/// field too many is a hole.
+pub(crate) fn is_exactly(desired: &Value, live: &Value) -> bool {
+    match (desired, live) {
+        (Value::Object(desired), Value::Object(live)) => {
+            let keys = desired.keys().chain(live.keys());
+            keys.into_iter().all(|key| match (desired.get(key), live.get(key)) {
+                (Some(desired), Some(live)) => is_exactly(desired, live),
+                (Some(one), None) | (None, Some(one)) => {
+                    matches!(one, Value::Null) || one.as_array().is_some_and(Vec::is_empty)
+                }
+                (None, None) => true,
+            })
+        }
+        (Value::Array(desired), Value::Array(live)) => {
+            desired.len() == live.len()
+                && desired.iter().zip(live).all(|(desired, live)| is_exactly(desired, live))
+        }
+        _ => desired == live,
+    }
+}
+
 /// What the API server leaves out.
 fn is_empty(value: &Value) -> bool {
     match value {
@@ -34,7 +56,7 @@ fn is_empty(value: &Value) -> bool {
 }
 
 /// `1000m` and `1`, `1024Mi` and `1Gi`: the API server writes quantities in a form of its own.
-fn same_quantity(one: &str, other: &str) -> bool {
+pub(crate) fn same_quantity(one: &str, other: &str) -> bool {
     matches!((quantity(one), quantity(other)), (Some(one), Some(other)) if one == other)
 }
 
@@ -99,6 +121,22 @@ mod tests {
         check(&json!({"a": [1]}), &json!({"a": [1, 2]}), false);
         check(&json!({"a": [1, 2]}), &json!({"a": [1]}), false);
         check(&json!({"a": []}), &json!({"a": [1]}), false);
+    }
+
+    #[test]
+    fn in_a_network_policy_a_field_too_many_is_a_hole() {
+        let matches = json!({"matchLabels": {"a": "b"}});
+        for (desired, live, expected) in [
+            (json!({"ingress": []}), json!({}), true),
+            (json!({"ingress": []}), json!({"ingress": [{}]}), false),
+            (json!({}), json!({"egress": [{}]}), false),
+            (matches.clone(), matches.clone(), true),
+            (matches, json!({"matchLabels": {"a": "b"}, "matchExpressions": [{}]}), false),
+            (json!([{"podSelector": {}}]), json!([{"podSelector": {}, "namespaceSelector": {}}]), false),
+            (json!([{"port": 1}]), json!([{"port": 1, "endPort": 9}]), false),
+        ] {
+            assert_eq!(is_exactly(&desired, &live), expected, "{desired} by {live}");
+        }
     }
 
     #[test]

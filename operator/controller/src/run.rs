@@ -29,12 +29,16 @@ use openarchive_operator_api::{
 };
 use openarchive_telemetry::metrics;
 
-use crate::{Context, Halt, RETRY_AFTER_MAX, agents, archive, network_policies, objects::Kind, policies};
+use crate::{
+    Context, Halt, RETRY_AFTER_MAX, Reason, agents, archive, network_policies, objects::Kind, policies,
+};
 
 /// Passes of one kind at a time.
 const CONCURRENCY: u16 = 8;
 /// Events that come together are one pass.
 const DEBOUNCE: Duration = Duration::from_millis(200);
+/// Longest pass: an API server that takes a call and never answers must not hold an object, or the end of the operator, for ever.
+const PASS_SECONDS_MAX: Duration = Duration::from_secs(300);
 /// First pause after a pass that failed; doubles up to [`RETRY_AFTER_MAX`].
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -81,12 +85,21 @@ async fn read_each_kind(context: Arc<Context>, ready: Ready) {
             api::<NetworkPolicySet>(client, namespace).list_metadata(&one).await?;
             api::<RetentionPolicy>(client, namespace).list_metadata(&one).await?;
             api::<EdgeAgent>(client, namespace).list_metadata(&one).await?;
+            api::<StatefulSet>(client, namespace).list_metadata(&one).await?;
+            api::<Deployment>(client, namespace).list_metadata(&one).await?;
+            api::<Job>(client, namespace).list_metadata(&one).await?;
+            api::<Service>(client, namespace).list_metadata(&one).await?;
+            api::<ServiceAccount>(client, namespace).list_metadata(&one).await?;
+            api::<ConfigMap>(client, namespace).list_metadata(&one).await?;
+            api::<Secret>(client, namespace).list_metadata(&one).await?;
+            api::<PodDisruptionBudget>(client, namespace).list_metadata(&one).await?;
+            api::<NetworkPolicy>(client, namespace).list_metadata(&one).await?;
             Ok::<_, kube::Error>(())
         };
         match read.await {
             Ok(()) => break,
             Err(error) => {
-                let halt = Halt::kubernetes("read the kinds of openarchive.dev", error);
+                let halt = Halt::kubernetes("read every kind that is watched", error);
                 tracing::warn!(%halt, "are the definitions installed, and may this operator read them?");
             }
         }
@@ -125,10 +138,10 @@ async fn network_policy_sets(context: &Arc<Context>, stop: impl Future<Output = 
     let client = &context.client;
     let namespace = context.settings.namespace.as_deref();
     let controller = Controller::new(api::<NetworkPolicySet>(client, namespace), watcher::Config::default())
-        .with_config(Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE))
-        .owns(api::<NetworkPolicy>(client, namespace), watcher::Config::default());
+        .with_config(Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE));
     let sets = controller.store();
     let of_archive = sets.clone();
+    let of_policy = sets.clone();
     let of_agent = sets;
     let referring = |sets: &kube::runtime::reflector::Store<NetworkPolicySet>,
                      namespace: Option<String>,
@@ -137,7 +150,13 @@ async fn network_policy_sets(context: &Arc<Context>, stop: impl Future<Output = 
             |set: &Arc<NetworkPolicySet>| set.namespace() == namespace && set.spec.archive_ref.name == name;
         sets.state().into_iter().filter(refers).map(|set| ObjectRef::from_obj(&*set)).collect::<Vec<_>>()
     };
+    let ours = watcher::Config::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGED_BY}"));
     let controller = controller
+        // By label: one that lost its owner, or is going with the one before, must wake whoever makes it again.
+        .watches(api::<NetworkPolicy>(client, namespace), ours, move |policy| {
+            let archive = policy.labels().get(LABEL_INSTANCE).cloned().unwrap_or_default();
+            referring(&of_policy, policy.namespace(), &archive)
+        })
         .watches(api::<ArchiveCore>(client, namespace), watcher::Config::default(), move |archive| {
             referring(&of_archive, archive.namespace(), &archive.name_any())
         })
@@ -199,7 +218,15 @@ async fn drive<K, R, F>(
         async move {
             let key = key(&*object);
             let started = tokio::time::Instant::now();
-            let outcome = reconcile(object, context).await;
+            let outcome = tokio::time::timeout(PASS_SECONDS_MAX, reconcile(object, context)).await;
+            let outcome = outcome.unwrap_or_else(|_| {
+                let what = "the pass took too long".to_owned();
+                Err(Halt::Transient {
+                    reason: Reason::KubernetesApi,
+                    what,
+                    source: anyhow::anyhow!("no answer in time"),
+                })
+            });
             let label = match &outcome {
                 Ok(_) => "ok",
                 Err(Halt::Terminal { .. }) => "stalled",

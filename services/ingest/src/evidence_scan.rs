@@ -61,7 +61,11 @@ pub(crate) async fn policies(ledger: &LedgerClient) -> Result<(Vec<(u64, PolicyL
     let (mut found, mut start) = (Vec::new(), 0);
     loop {
         let answer = ledger.leaves_of(&TenantOrArchive::Archive, start, BATCH_MAX).await?;
-        let Some(last) = answer.leaves.last() else { return Ok((found, start)) };
+        let Some(last) = answer.leaves.last() else {
+            // Leaves of two sets may have been appended in the other order: the later set counts.
+            found.sort_by_key(|(index, leaf): &(u64, PolicyLeaf)| (leaf.version, *index));
+            return Ok((found, start));
+        };
         start = last.index + 1;
         let policies = answer.leaves.iter().map(|leaf| Some((leaf.index, PolicyLeaf::parse(&leaf.body)?)));
         found.extend(policies.flatten());

@@ -80,7 +80,8 @@ pub(crate) async fn classes_of(
         (_, header) => {
             let mail = correspondents(&offer.envelope, header.unwrap_or(&none));
             let class = rule.class_of(tenant, &mail, now);
-            if looks && header.is_none() { OfferedClass::Envelope(class) } else { OfferedClass::Rule(class) }
+            // Rows of the catalogue are a guess as the envelope is: another version of the parser may have made them.
+            if looks { OfferedClass::Envelope(class) } else { OfferedClass::Rule(class) }
         }
     };
     Ok(offers.iter().zip(&seats).map(class).collect())

@@ -196,7 +196,10 @@ async fn deliver(
                 ledger_index: i64::try_from(leaf.index).unwrap_or(i64::MAX),
                 recorded_at: leaf.time.to_string(),
             });
-            let left = pending(revisions, &log).map_or(0, |left| left.len());
+            let left = pending(revisions, &log).map_or(1, |left| left.len());
+            // What is recorded is the newest, or something is not.
+            let is_newest = newest.is_none() || last.as_ref().map(|last| &last.sha256) == newest.as_ref();
+            let left = left.max(usize::from(!is_newest));
             let waiting_for = (left > 0).then(|| "another operator, which records, too".to_owned());
             Ok(Audit { last, pending: left, waiting_for })
         }

@@ -4,8 +4,8 @@ use k8s_openapi::{api::core::v1::Pod, jiff::Timestamp as Instant};
 use kube::{Api, ResourceExt, api::ListParams};
 use openarchive_domain::Timestamp;
 use openarchive_operator_api::{
-    ANNOTATION_ROTATE_CA, ArchiveCore, EdgeAgent, LABEL_COMPONENT, LABEL_INSTANCE, LABEL_NAME,
-    NetworkPolicySet, PART_OF, RetentionPolicy,
+    ANNOTATION_ROTATE_CA, ArchiveCore, LABEL_COMPONENT, LABEL_INSTANCE, LABEL_NAME, NetworkPolicySet,
+    PART_OF, RetentionPolicy,
 };
 
 use super::certificates::Running;
@@ -33,13 +33,8 @@ pub(crate) async fn dereference(context: &Context, archive: &ArchiveCore) -> Res
         |set: &NetworkPolicySet| set.owner_references().iter().any(|owner| Some(&owner.uid) == uid.as_ref());
     let sets: Vec<NetworkPolicySet> = list(client, &namespace, "").await?;
     let sets = sets.iter().filter(|set| set.spec.archive_ref.name == name && !is_own(set));
-    let agents: Vec<EdgeAgent> = list(client, &namespace, "").await?;
     let policies: Vec<RetentionPolicy> = list(client, &namespace, "").await?;
     let of_archive = |reference: &str, deleted: bool| reference == name && !deleted;
-    let agents: Vec<_> = agents
-        .into_iter()
-        .filter(|agent| of_archive(&agent.spec.archive_ref.name, agent.metadata.deletion_timestamp.is_some()))
-        .collect();
     let mut policies: Vec<_> = policies
         .into_iter()
         .filter(|policy| {
@@ -49,7 +44,7 @@ pub(crate) async fn dereference(context: &Context, archive: &ArchiveCore) -> Res
     policies.sort_by_key(ResourceExt::name_any);
     Ok(World {
         network_policy_sets: sets.map(ResourceExt::name_any).collect(),
-        running: running(context, archive, &agents).await?,
+        running: running(context, archive).await?,
         live,
         policies,
     })
@@ -58,7 +53,7 @@ pub(crate) async fn dereference(context: &Context, archive: &ArchiveCore) -> Res
 /// On pods that sign agents' certificates: the intermediate with which they started.
 pub(crate) const ANNOTATION_AGENTS_CA: &str = "openarchive.dev/agents-ca";
 
-async fn running(context: &Context, archive: &ArchiveCore, agents: &[EdgeAgent]) -> Result<Running, Halt> {
+async fn running(context: &Context, archive: &ArchiveCore) -> Result<Running, Halt> {
     let name = archive.name_any();
     let namespace = archive.namespace().unwrap_or_default();
     let api: Api<Pod> = Api::namespaced(context.client.clone(), &namespace);
@@ -66,7 +61,8 @@ async fn running(context: &Context, archive: &ArchiveCore, agents: &[EdgeAgent])
     let pods = api.list(&ListParams::default().labels(&selector)).await;
     let pods = pods.map_err(|error| Halt::kubernetes("list pods of trust", error))?.items;
     Ok(Running {
-        has_agents: !agents.is_empty(),
+        // Agents enrol without an EdgeAgent, so nobody here can know that there is none.
+        has_agents: true,
         trust_signs_with: signs_with(&pods),
         request: archive.annotations().get(ANNOTATION_ROTATE_CA).cloned(),
     })
@@ -74,6 +70,8 @@ async fn running(context: &Context, archive: &ArchiveCore, agents: &[EdgeAgent])
 
 /// `None` while the pods differ, or none runs.
 fn signs_with(pods: &[Pod]) -> Option<(openarchive_domain::Digest, Timestamp)> {
+    // One that has ended, or was evicted, signs nothing.
+    let pods: Vec<_> = pods.iter().filter(|pod| phase(pod) == Some("Running")).collect();
     let mut since = None;
     let first = pods.first()?.annotations().get(ANNOTATION_AGENTS_CA)?;
     for pod in pods {
@@ -84,4 +82,8 @@ fn signs_with(pods: &[Pod]) -> Option<(openarchive_domain::Digest, Timestamp)> {
         since = since.max(Some(started.as_millisecond()));
     }
     Some((first.parse().ok()?, Timestamp::from_millis(since?)))
+}
+
+fn phase(pod: &Pod) -> Option<&str> {
+    pod.status.as_ref()?.phase.as_deref()
 }

@@ -8,7 +8,10 @@ use kube::ResourceExt;
 use openarchive_operator_api::LABEL_COMPONENT;
 use openarchive_topology::Role;
 
-use crate::objects::{Objects, named};
+use crate::{
+    apply::stands,
+    objects::{Objects, named},
+};
 
 /// How far one component is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,9 +47,8 @@ pub(crate) fn gate<'a>(built: &'a Objects, live: &Objects) -> (Vec<&'a Deploymen
         }
         blocked = members.iter().find_map(|member| {
             let live = named(&live.deployments, &member.name_any());
-            let is_ready = live.is_some_and(|live| {
-                image_of(live) == image_of(member) && deployment_progress(live).waiting_for.is_none()
-            });
+            let is_ready = live
+                .is_some_and(|live| stands(*member, live) && deployment_progress(live).waiting_for.is_none());
             (!is_ready).then(|| format!("{} to be rolled out", component(*member)))
         });
         open.extend(members);

@@ -21,6 +21,7 @@ use crate::{
     Context, Halt, RESYNC_AFTER, Reason,
     apply::{Applied, Drift, apply},
     core::Core,
+    drift::same_quantity,
     objects::Objects,
     policies,
     prune::prune,
@@ -112,7 +113,13 @@ fn ground(context: &Context, valid: &ValidArchive, world: &World, made: &Certifi
         image_registry: context.settings.image_registry.clone(),
         agents_ca: made.agents_ca_fingerprint.clone(),
         secrets: made.secrets.clone(),
-        volume: set.and_then(volume),
+        volume: set.and_then(volume).map(|found| match &valid.shape {
+            // The API server writes quantities its own way; the same size in other words is no change.
+            Shape::Standalone(spec) if same_quantity(&spec.size, &found.size) => {
+                Volume { size: spec.size.clone(), ..found }
+            }
+            _ => found,
+        }),
     }
 }
 

@@ -68,6 +68,12 @@ pub(crate) fn status(
     if observed.certificates.is_some() {
         set(ConditionType::CertificatesValid, as_refs(&certificates(observed)));
     }
+    if let Some(halt) = halt.filter(|halt| halt.reason() == Reason::CertificateAuthority) {
+        set(
+            ConditionType::CertificatesValid,
+            (ConditionStatus::False, halt.reason().name(), &halt.to_string()),
+        );
+    }
     if let Some(audit) = &observed.audit {
         set(ConditionType::AuditRecorded, as_refs(&recorded(audit)));
     }

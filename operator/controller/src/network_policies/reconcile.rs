@@ -40,6 +40,9 @@ pub(crate) async fn reconcile(set: Arc<NetworkPolicySet>, context: Arc<Context>)
 
 async fn pass(context: &Context, set: &NetworkPolicySet, observed: &mut Observed) -> Result<(), Halt> {
     let namespace = set.namespace().unwrap_or_default();
+    if yields(context, set, &namespace).await? {
+        return Ok(());
+    }
     let (archive, facts) = dereference(context, set, &namespace).await?;
     let mut policies = build(&facts);
     for policy in &mut policies {
@@ -49,7 +52,7 @@ async fn pass(context: &Context, set: &NetworkPolicySet, observed: &mut Observed
     observed.uncovered_pods = uncovered(context, &archive, &policies).await?;
     match set.spec.mode {
         PolicyMode::Enforce => {
-            let applied = apply(context, &namespace, &archive.name, &policies, &live).await?;
+            let applied = apply(context, &namespace, &archive.name, &spelled_out(&policies), &live).await?;
             for drift in &applied.drifts {
                 metrics::OPERATOR_DRIFTS.inc([drift.kind]);
                 let note = format!(
@@ -71,6 +74,35 @@ async fn pass(context: &Context, set: &NetworkPolicySet, observed: &mut Observed
     observed.fingerprints = fingerprints(&policies).map_err(no_hash)?;
     observed.graph_hash = Some(graph_hash(&policies).map_err(no_hash)?);
     Ok(())
+}
+
+/// With empty lists instead of none: what is not said nobody owns, and a rule that somebody adds there would stay.
+fn spelled_out(policies: &[NetworkPolicy]) -> Vec<NetworkPolicy> {
+    let mut policies = policies.to_vec();
+    for spec in policies.iter_mut().filter_map(|policy| policy.spec.as_mut()) {
+        spec.ingress.get_or_insert_default();
+        spec.egress.get_or_insert_default();
+    }
+    policies
+}
+
+/// The set that an archive made for itself gives way to one that somebody wrote; two of those are nobody's.
+async fn yields(context: &Context, set: &NetworkPolicySet, namespace: &str) -> Result<bool, Halt> {
+    let name = &set.spec.archive_ref.name;
+    let sets: Vec<NetworkPolicySet> = list(&context.client, namespace, "").await?;
+    let is_own =
+        |set: &NetworkPolicySet| set.owner_references().iter().any(|owner| owner.kind == "ArchiveCore");
+    let others = sets.iter().filter(|other| {
+        other.spec.archive_ref.name == *name
+            && other.uid() != set.uid()
+            && other.meta().deletion_timestamp.is_none()
+    });
+    let written: Vec<_> = others.filter(|other| !is_own(other)).map(ResourceExt::name_any).collect();
+    if written.is_empty() || is_own(set) {
+        return Ok(!written.is_empty());
+    }
+    let message = format!("{} refers to archive {name}, too: keep one NetworkPolicySet", written.join(", "));
+    Err(Halt::terminal(Reason::InvalidSpec, message))
 }
 
 async fn dereference(

@@ -103,6 +103,26 @@ async fn somebody_elses_change_is_undone_and_named() {
     .await;
     let now = policies.get("main-all").await.unwrap().spec.unwrap().ingress.unwrap_or_default();
     assert!(now.iter().all(|rule| rule.from.is_some()), "the opened rule stands: {now:?}");
+
+    // Where nothing was built nobody may add: not a rule, and not a selector that selects nobody.
+    for hole in [
+        json!({"spec": {"ingress": [{}], "egress": [{}]}}),
+        json!({"spec": {"podSelector": {"matchExpressions": [{"key": "no", "operator": "Exists"}]}}}),
+    ] {
+        policies.patch("main-default-deny", &alien, &Patch::Merge(&hole)).await.unwrap();
+        site.until::<NetworkPolicy>(
+            "main-default-deny",
+            "is closed again",
+            |policy: Option<&NetworkPolicy>| {
+                let spec = policy.and_then(|policy| policy.spec.clone()).unwrap_or_default();
+                let selects = spec.pod_selector.is_some_and(|selector| selector.match_expressions.is_none());
+                selects
+                    && spec.ingress.unwrap_or_default().is_empty()
+                    && spec.egress.unwrap_or_default().is_empty()
+            },
+        )
+        .await;
+    }
 }
 
 #[tokio::test]

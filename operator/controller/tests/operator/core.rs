@@ -46,6 +46,7 @@ impl Pod {
             fs::create_dir_all(root.join(folder)).unwrap();
             for (key, value) in secret.data.unwrap() {
                 let path = root.join(folder).join(key);
+                let _ = fs::remove_file(&path);
                 fs::write(&path, value.0).unwrap();
                 fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
             }

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     core::Core,
     failure::{Failure, FieldError},
-    governance::settle,
+    governance::{settle, sweep},
     observation_rows::undecodable,
 };
 
@@ -91,5 +91,7 @@ async fn leaf_index(core: &Core, version: u64) -> Result<Option<u64>, Failure> {
     .await?;
     let Some(key) = key else { return Ok(None) };
     let key: Digest = key.as_slice().try_into().map_err(undecodable)?;
+    // Earlier sets get their leaves first: the row of this one is there only since theirs were committed.
+    sweep(&core.pool, &core.ledger, &TenantOrArchive::Archive).await?;
     settle(&core.pool, &core.ledger, &TenantOrArchive::Archive, &key).await.map(Some)
 }

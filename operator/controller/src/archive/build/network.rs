@@ -147,8 +147,20 @@ fn database(spec: &Distributed, url: Option<&str>) -> Result<Destination, Halt> 
     let missing = "the database's host is not known: give the Secret of spec.database.adminSecretRef a key url, or \
                    write its address ranges in spec.database.cidrs";
     let url = url.ok_or_else(|| Halt::terminal(Reason::ReferenceNotFound, missing))?;
-    let host = url.rsplit_once('@').map_or(url, |(_, rest)| rest);
-    destination("spec.database", host, POSTGRES_PORT, cidrs)
+    // Never quoted: whatever is wrong with it, it holds a password.
+    let wrong = || {
+        Halt::terminal(
+            Reason::InvalidSpec,
+            "the database's URL must be postgres://USER:PASSWORD@HOST:PORT/DATABASE with a host that a network policy can \
+             name: correct key url of the Secret of spec.database.adminSecretRef, or write its address ranges in \
+             spec.database.cidrs",
+        )
+    };
+    let rest =
+        url.strip_prefix("postgres://").or_else(|| url.strip_prefix("postgresql://")).ok_or_else(wrong)?;
+    let authority = rest.split(['/', '?']).next().unwrap_or(rest);
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    destination("spec.database", host, POSTGRES_PORT, cidrs).map_err(|_| wrong())
 }
 
 fn object_store(spec: &Distributed) -> Result<Destination, Halt> {

@@ -10,7 +10,7 @@ use openarchive_topology::{GRPC_PORT, REST_PORT, Role};
 use super::metadata::{Names, selector};
 use crate::archive::ValidArchive;
 
-/// The headless Service of a component: every replica by name, ready or not, as clients find out themselves.
+/// The headless Service of a component: every replica that is ready, by name.
 pub(super) fn headless(archive: &ValidArchive, component: &str, ports: &[(&'static str, u16)]) -> Service {
     let names = Names(archive);
     Service {
