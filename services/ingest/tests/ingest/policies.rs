@@ -357,6 +357,25 @@ async fn a_call_that_ends_anywhere_and_is_repeated_puts_one_set_in_force() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_set_whose_leaf_is_late_does_not_come_back_over_a_later_one() {
+    let archive = Archive::start().await;
+    archive.faults.plan("Append", Fails::Before);
+    apply_to(&archive.ingest, vec![locked("tax", 6)]).await.unwrap_err();
+    archive.apply(vec![locked("tax", 7)]).await;
+    let leaves = archive.policy_leaves().await;
+    let versions: Vec<String> = leaves
+        .iter()
+        .map(|leaf| serde_json::from_str::<serde_json::Value>(leaf).unwrap()["version"].to_string())
+        .collect();
+    assert!(versions.len() == 2 && versions.is_sorted(), "{versions:?}");
+    archive.lose_the_catalogue().await;
+    assert_eq!(archive.rebuild().await.damage, []);
+    let answer = archive.apply(vec![locked("tax", 6)]).await;
+    assert_eq!(answer.outcomes[0].reason, LOCKED_IN_CORE);
+    assert_eq!(archive.fsck().await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sets_that_come_at_once_come_one_after_another_and_lose_no_lock() {
     let archive = Archive::start().await;
     let replicas = [archive.replica(), archive.replica(), archive.replica()];
