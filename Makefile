@@ -37,13 +37,13 @@ corpus: ## fetch the public SpamAssassin mail set (6,046 mails, CC0) into .cache
 test-full: ## all real mail (6,046 of SpamAssassin and the test mail of other programs) through SMTP and import
 	@scripts/setup.sh full
 	@scripts/corpus.sh all
-	$(CARGO) build --workspace --locked
+	$(CARGO) build --workspace --locked --bins --tests
 	OPENARCHIVE_CORPUS_MAILS=all $(CARGO) test --workspace --locked --test end_to_end -- --nocapture real_mail
 
 .PHONY: test-operator
 test-operator: setup ## the operator alone, against a real API server; 100,000 random connections against its network policies
 	@scripts/kubernetes.sh >/dev/null
-	$(CARGO) build --workspace --locked
+	$(CARGO) build --workspace --locked --bins --tests
 	OPENARCHIVE_NETPOL_CASES=100000 $(CARGO) test --workspace --locked --test operator --test cluster --test netpol
 
 .PHONY: charts
