@@ -36,13 +36,13 @@ find_go() {
 # Fills the folder $1 with the programs.
 build() {
   local to=$1 go started flags package
-  mkdir -p "$to/work"
-  go=$(find_go "$to/work")
+  mkdir -p "$to/scratch"
+  go=$(find_go "$to/scratch")
   started=$(date +%s)
   say "builds etcd and Kubernetes $version once (5 to 12 minutes on two cores)"
   export GOTOOLCHAIN=local CGO_ENABLED=0 GOFLAGS='-mod=readonly -buildvcs=false' GOWORK=off
   # A Go that goes away again leaves no caches behind.
-  case $go in "$to"/*) export GOMODCACHE=$to/work/modules GOCACHE=$to/work/objects GOFLAGS="$GOFLAGS -modcacherw" ;; esac
+  case $go in "$to"/*) export GOMODCACHE=$to/scratch/modules GOCACHE=$to/scratch/objects GOFLAGS="$GOFLAGS -modcacherw" ;; esac
   flags='-s -w'
   for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
     flags+=" -X $package.gitVersion=v$version -X $package.gitMajor=1 -X $package.gitMinor=34"
@@ -50,7 +50,7 @@ build() {
   done
   (cd e2e/kubernetes && "$go" build -trimpath -ldflags "$flags" -o "$to/hyper" ./hyper) >&2
   for package in "${programs[@]}"; do ln -s hyper "$to/$package"; done
-  rm -rf "$to/work"
+  rm -rf "$to/scratch"
   say "built in $(($(date +%s) - started)) s"
 }
 
