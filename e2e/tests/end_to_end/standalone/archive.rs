@@ -20,9 +20,12 @@ const USER: u32 = 65_534;
 const START_SECONDS_MAX: u64 = 120;
 pub(super) const DOMAIN: &str = "archive.test";
 
-/// Makes a root file system of its own that nobody can write to, but for two volumes, and becomes the user.
-const CONFINE: &str = "mount --bind \"$1\" \"$1\" && mount --bind \"$2\" \"$2\" && mount -o remount,bind,ro / \
-    && user=$3 && shift 3 && exec setpriv --reuid \"$user\" --regid \"$user\" --clear-groups \"$@\"";
+/// Makes a root file system of its own that nobody can write to, but for two volumes, and becomes the user. A bind of the root
+/// and not the root itself: in a chroot that is no mount, and cannot be made read-only.
+const CONFINE: &str = "mount --make-rprivate / 2>/dev/null; mkdir -p \"$3\" && mount --rbind / \"$3\" \
+    && mount --bind \"$1\" \"$3$1\" && mount --bind \"$2\" \"$3$2\" && mount -o remount,bind,ro \"$3\" \
+    && root=$3 user=$4 && shift 4 \
+    && exec chroot \"$root\" setpriv --reuid \"$user\" --regid \"$user\" --clear-groups \"$@\"";
 
 pub(super) struct Standalone {
     folder: tempfile::TempDir,
@@ -50,6 +53,11 @@ impl Standalone {
             archive.pki.write_service(&archive.path("tls"), role).unwrap();
         }
         archive.lend("tls/agents.key");
+        // Where the user may come: the target folder may lie in somebody's home.
+        let openarchive = program("openarchive");
+        if fs::hard_link(&openarchive, archive.path("openarchive")).is_err() {
+            fs::copy(&openarchive, archive.path("openarchive")).unwrap();
+        }
         archive.configure(tenants);
         archive
     }
@@ -114,18 +122,18 @@ trust:
     fn confined(&self) -> Command {
         if !geteuid().is_root() {
             skip("another user and a read-only root file system: only root can make them");
-            return Command::new(program("openarchive"));
+            return Command::new(self.path("openarchive"));
         }
         let mut command = Command::new("unshare");
-        command.args(["--mount", "--propagation", "private", "sh", "-c", CONFINE, "sh"]);
-        command.arg(self.path("data")).arg(self.path("tmp")).arg(USER.to_string());
-        command.arg(program("openarchive"));
+        command.args(["--mount", "--propagation", "unchanged", "sh", "-c", CONFINE, "sh"]);
+        command.arg(self.path("data")).arg(self.path("tmp")).arg(self.path("root")).arg(USER.to_string());
+        command.arg(self.path("openarchive"));
         command
     }
 
     /// A command beside the archive or over its stopped data folder, as its user.
     pub(super) fn command(&self, arguments: &[&str]) -> Ctl {
-        let mut command = Command::new(program("openarchive"));
+        let mut command = Command::new(self.path("openarchive"));
         command.args(arguments).current_dir(self.folder.path());
         if geteuid().is_root() {
             command.uid(USER).gid(USER);
