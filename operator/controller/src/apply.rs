@@ -11,14 +11,12 @@ use sha2::{Digest, Sha256};
 use crate::{
     Context, Halt, Reason,
     drift::{covers, is_exactly},
-    objects::{Kind, named},
+    objects::{Kind, named, newest_foreign_manager},
 };
 
 /// On every object: SHA-256 of what was built, so that a change of the specification and somebody else's change can be told
 /// apart.
 const ANNOTATION_APPLIED: &str = "openarchive.dev/applied";
-/// Field manager that wrote nothing that can be told.
-const UNKNOWN_MANAGER: &str = "unknown";
 
 /// Somebody else's change that was undone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +49,7 @@ pub(crate) async fn apply<K: Kind>(
     let api: Api<K> = Api::namespaced(context.client.clone(), namespace);
     for object in desired {
         let name = object.name_any();
-        let (mut wanted, hash) = marked(object)?;
+        let (wanted, hash) = marked(object)?;
         let found = match named(live, &name) {
             Some(found) => Some(found.clone()),
             None => foreign(&api, &name, archive, &hash).await?,
@@ -67,7 +65,6 @@ pub(crate) async fn apply<K: Kind>(
                 applied.drifts.push(Drift { kind: kind_of::<K>(), name: name.clone(), manager });
             }
         }
-        strip_status(&mut wanted);
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         let now = api.patch(&name, &parameters, &Patch::Apply(&wanted)).await;
         let now = now.map_err(|error| refused::<K>(&name, error))?;
@@ -104,7 +101,9 @@ fn stays<K: Kind>(name: &str, manager: &str) -> Halt {
 /// The object as it is sent, with its mark, and the mark.
 fn marked<K: Kind>(object: &K) -> Result<(Value, String), Halt> {
     let mut wanted = value(object)?;
-    strip_status(&mut wanted);
+    if let Some(fields) = wanted.as_object_mut() {
+        fields.remove("status");
+    }
     let hash = hex::encode(Sha256::digest(wanted.to_string()));
     let annotations = wanted.get_mut("metadata").and_then(Value::as_object_mut).map(|metadata| {
         metadata.entry("annotations").or_insert_with(|| Value::Object(serde_json::Map::new()))
@@ -113,12 +112,6 @@ fn marked<K: Kind>(object: &K) -> Result<(Value, String), Halt> {
         annotations.insert(ANNOTATION_APPLIED.to_owned(), Value::String(hash.clone()));
     }
     Ok((wanted, hash))
-}
-
-fn strip_status(object: &mut Value) {
-    if let Some(fields) = object.as_object_mut() {
-        fields.remove("status");
-    }
 }
 
 fn value<K: Kind>(object: &K) -> Result<Value, Halt> {
@@ -149,15 +142,6 @@ async fn foreign<K: Kind>(api: &Api<K>, name: &str, archive: &str, hash: &str) -
         kind_of::<K>()
     );
     Err(Halt::terminal(Reason::NotOurs, message))
-}
-
-fn newest_foreign_manager<K: Kind>(object: &K) -> String {
-    let foreign = object.managed_fields().iter().filter(|entry| {
-        entry.manager.as_deref() != Some(FIELD_MANAGER)
-            && entry.subresource.as_deref().unwrap_or("").is_empty()
-    });
-    let newest = foreign.max_by_key(|entry| entry.time.as_ref().map(|time| time.0));
-    newest.and_then(|entry| entry.manager.clone()).unwrap_or_else(|| UNKNOWN_MANAGER.to_owned())
 }
 
 /// What the API server calls invalid stays invalid until the specification changes. Its text is not passed on: it may quote

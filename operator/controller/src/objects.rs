@@ -7,8 +7,11 @@ use k8s_openapi::api::{
     policy::v1::PodDisruptionBudget,
 };
 use kube::{Api, Client, Resource, ResourceExt, api::ListParams, core::NamespaceResourceScope};
-use openarchive_operator_api::{LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGED_BY, NetworkPolicySet};
+use openarchive_operator_api::{
+    FIELD_MANAGER, LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGED_BY, NetworkPolicySet,
+};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::Halt;
 
@@ -24,6 +27,54 @@ pub(crate) struct Objects {
     pub stateful_sets: Vec<StatefulSet>,
     pub deployments: Vec<Deployment>,
     pub disruption_budgets: Vec<PodDisruptionBudget>,
+}
+
+impl Objects {
+    /// Each as it is sent, in the order in which they are applied.
+    pub(crate) fn values(&self) -> Result<Vec<Value>, serde_json::Error> {
+        let Self {
+            service_accounts,
+            config_maps,
+            secrets,
+            services,
+            network_policy_sets,
+            jobs,
+            stateful_sets,
+            deployments,
+            disruption_budgets,
+        } = self;
+        let mut all = Vec::new();
+        add(&mut all, service_accounts)?;
+        add(&mut all, config_maps)?;
+        add(&mut all, secrets)?;
+        add(&mut all, services)?;
+        add(&mut all, network_policy_sets)?;
+        add(&mut all, jobs)?;
+        add(&mut all, stateful_sets)?;
+        add(&mut all, deployments)?;
+        add(&mut all, disruption_budgets)?;
+        Ok(all)
+    }
+}
+
+fn add<K: serde::Serialize>(all: &mut Vec<Value>, objects: &[K]) -> Result<(), serde_json::Error> {
+    for object in objects {
+        all.push(serde_json::to_value(object)?);
+    }
+    Ok(())
+}
+
+/// Field manager that wrote nothing that can be told.
+const UNKNOWN_MANAGER: &str = "unknown";
+
+/// The field manager of the newest write that is not ours, status apart: a name that the client chose, not an identity.
+pub(crate) fn newest_foreign_manager<K: ResourceExt>(object: &K) -> String {
+    let foreign = object.managed_fields().iter().filter(|entry| {
+        entry.manager.as_deref() != Some(FIELD_MANAGER)
+            && entry.subresource.as_deref().unwrap_or("").is_empty()
+    });
+    let newest = foreign.max_by_key(|entry| entry.time.as_ref().map(|time| time.0));
+    newest.and_then(|entry| entry.manager.clone()).unwrap_or_else(|| UNKNOWN_MANAGER.to_owned())
 }
 
 /// A kind of object that stands in a namespace.

@@ -27,18 +27,19 @@ pub(crate) async fn prune(
     } = live;
     let mut removed = Vec::new();
     let to = &mut removed;
-    kind(context, namespace, &built.disruption_budgets, disruption_budgets, to).await?;
-    kind(context, namespace, &built.deployments, deployments, to).await?;
-    kind(context, namespace, &built.stateful_sets, stateful_sets, to).await?;
-    kind(context, namespace, &built.jobs, jobs, to).await?;
-    kind(context, namespace, &built.network_policy_sets, network_policy_sets, to).await?;
-    kind(context, namespace, &built.services, services, to).await?;
-    kind(context, namespace, &built.config_maps, config_maps, to).await?;
-    kind(context, namespace, &built.service_accounts, service_accounts, to).await?;
+    prune_kind(context, namespace, &built.disruption_budgets, disruption_budgets, to).await?;
+    prune_kind(context, namespace, &built.deployments, deployments, to).await?;
+    prune_kind(context, namespace, &built.stateful_sets, stateful_sets, to).await?;
+    prune_kind(context, namespace, &built.jobs, jobs, to).await?;
+    prune_kind(context, namespace, &built.network_policy_sets, network_policy_sets, to).await?;
+    prune_kind(context, namespace, &built.services, services, to).await?;
+    prune_kind(context, namespace, &built.config_maps, config_maps, to).await?;
+    prune_kind(context, namespace, &built.service_accounts, service_accounts, to).await?;
     Ok(removed)
 }
 
-async fn kind<K: Kind>(
+/// Objects of one kind that are built no longer; their names are added to `removed`.
+pub(crate) async fn prune_kind<K: Kind>(
     context: &Context,
     namespace: &str,
     built: &[K],

@@ -6,12 +6,11 @@ use openarchive_operator_netpol::build as build_policies;
 use serde_json::Value;
 
 use crate::{
-    Halt, Settings,
+    Halt, Reason, Settings,
     archive::{
         build::{Ground, build, facts},
         validate,
     },
-    objects::Objects,
 };
 
 /// Stands where the cluster puts an object's uid: owner references are left out of what is rendered.
@@ -40,14 +39,17 @@ pub fn render(
         secrets: Vec::new(),
         volume: None,
     };
-    let mut rendered = values(build(&valid, &ground));
+    let unwritable = |error: serde_json::Error| Halt::terminal(Reason::InvalidSpec, error.to_string());
+    let mut rendered = build(&valid, &ground).values().map_err(unwritable)?;
     let default = NetworkPolicySetSpec::default();
     let spec = sets.first().map_or(&default, |set| &set.spec);
     if spec.mode == PolicyMode::Enforce {
         let agents: Vec<_> =
             agents.iter().filter(|agent| agent.spec.archive_ref.name == name).cloned().collect();
         let policies = build_policies(&facts(&valid, spec, &agents, None, settings)?);
-        rendered.extend(policies.iter().filter_map(|policy| serde_json::to_value(policy).ok()));
+        for policy in policies {
+            rendered.push(serde_json::to_value(policy).map_err(unwritable)?);
+        }
     }
     for object in &mut rendered {
         if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
@@ -55,32 +57,4 @@ pub fn render(
         }
     }
     Ok(rendered)
-}
-
-fn values(objects: Objects) -> Vec<Value> {
-    let Objects {
-        service_accounts,
-        config_maps,
-        secrets: _, // made in the cluster
-        services,
-        network_policy_sets,
-        jobs,
-        stateful_sets,
-        deployments,
-        disruption_budgets,
-    } = objects;
-    let mut all = Vec::new();
-    add(&mut all, &service_accounts);
-    add(&mut all, &config_maps);
-    add(&mut all, &services);
-    add(&mut all, &network_policy_sets);
-    add(&mut all, &jobs);
-    add(&mut all, &stateful_sets);
-    add(&mut all, &deployments);
-    add(&mut all, &disruption_budgets);
-    all
-}
-
-fn add<K: serde::Serialize>(all: &mut Vec<Value>, objects: &[K]) {
-    all.extend(objects.iter().filter_map(|object| serde_json::to_value(object).ok()));
 }

@@ -14,13 +14,12 @@ use openarchive_operator_snapshot::{
     Applied, Chain, ConfigLeaf, ConfigLog, MAC_KEY_BYTES, MacKey, Revisions, Snapshot, Subject, pending,
     revision, selector,
 };
-use serde_json::Value;
 
 use super::{ValidArchive, build::Names, status::Audit};
 use crate::{
     Context, Halt, Reason,
     core::{Core, LogState, read_config_log, record},
-    objects::{Objects, named},
+    objects::{Objects, named, newest_foreign_manager},
 };
 
 /// Component and name's end of the Secret that holds the key of the HMACs in snapshots.
@@ -114,9 +113,9 @@ fn next(
         uid: archive.uid().unwrap_or_default(),
         generation: archive.metadata.generation.and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
         operator_version: env!("CARGO_PKG_VERSION").to_owned(),
-        client_declared_manager: declared_manager(archive),
+        client_declared_manager: newest_foreign_manager(archive),
         spec: serde_json::to_value(&archive.spec).map_err(|error| failed(error.to_string()))?,
-        objects: values(built).map_err(|error| failed(error.to_string()))?,
+        objects: built.values().map_err(|error| failed(error.to_string()))?,
     };
     let snapshot = Snapshot::take_after(applied, mac, before.leaf.as_ref());
     let snapshot = snapshot.map_err(|error| failed(error.to_string()))?;
@@ -127,49 +126,6 @@ fn next(
             && last.objects() == snapshot.objects()
     });
     Ok((!is_same).then_some(snapshot))
-}
-
-/// Every object as it was built.
-fn values(built: &Objects) -> Result<Vec<Value>, serde_json::Error> {
-    let Objects {
-        service_accounts,
-        config_maps,
-        secrets,
-        services,
-        network_policy_sets,
-        jobs,
-        stateful_sets,
-        deployments,
-        disruption_budgets,
-    } = built;
-    let mut all = Vec::new();
-    add(&mut all, service_accounts)?;
-    add(&mut all, config_maps)?;
-    add(&mut all, secrets)?;
-    add(&mut all, services)?;
-    add(&mut all, network_policy_sets)?;
-    add(&mut all, jobs)?;
-    add(&mut all, stateful_sets)?;
-    add(&mut all, deployments)?;
-    add(&mut all, disruption_budgets)?;
-    Ok(all)
-}
-
-fn add<K: serde::Serialize>(all: &mut Vec<Value>, objects: &[K]) -> Result<(), serde_json::Error> {
-    for object in objects {
-        all.push(serde_json::to_value(object)?);
-    }
-    Ok(())
-}
-
-/// The field manager that last wrote the specification: a name that the client chose.
-fn declared_manager(archive: &ArchiveCore) -> String {
-    let writes = archive.managed_fields().iter().filter(|entry| {
-        entry.subresource.as_deref().unwrap_or("").is_empty()
-            && entry.manager.as_deref() != Some(FIELD_MANAGER)
-    });
-    let last = writes.max_by_key(|entry| entry.time.as_ref().map(|time| time.0));
-    last.and_then(|entry| entry.manager.clone()).unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// Delivers in order. What cannot be delivered now is told, and is no error: it is kept.

@@ -4,10 +4,7 @@ use k8s_openapi::api::{
     core::v1::{Pod, Secret},
     networking::v1::NetworkPolicy,
 };
-use kube::{
-    Api, Resource, ResourceExt,
-    api::{DeleteParams, ListParams},
-};
+use kube::{Api, Resource, ResourceExt, api::ListParams};
 use openarchive_operator_api::{
     ArchiveCore, EdgeAgent, LABEL_INSTANCE, LABEL_NAME, NetworkPolicySet, PART_OF, PolicyMode,
 };
@@ -19,7 +16,8 @@ use crate::{
     Context, Halt, RESYNC_AFTER, Reason,
     apply::apply,
     archive::{ValidArchive, build::facts, validate},
-    objects::{list, named, selector},
+    objects::{list, selector},
+    prune::prune_kind,
     status_writer::write_status,
 };
 
@@ -64,7 +62,7 @@ async fn pass(context: &Context, set: &NetworkPolicySet, observed: &mut Observed
             observed.live = applied.objects;
             observed.written = applied.written;
             observed.drifts = applied.drifts;
-            prune(context, &namespace, &policies, &live).await?;
+            prune_kind(context, &namespace, &policies, &live, &mut Vec::new()).await?;
         }
         // Nothing is written, nothing is removed: what was enforced before stays until somebody deletes it.
         PolicyMode::Audit => {}
@@ -160,24 +158,4 @@ async fn uncovered(
     let mut names: Vec<_> = pods.iter().filter(|pod| !is_selected(pod)).map(ResourceExt::name_any).collect();
     names.sort();
     Ok(names)
-}
-
-async fn prune(
-    context: &Context,
-    namespace: &str,
-    built: &[NetworkPolicy],
-    live: &[NetworkPolicy],
-) -> Result<(), Halt> {
-    let api: Api<NetworkPolicy> = Api::namespaced(context.client.clone(), namespace);
-    for policy in live.iter().filter(|policy| policy.meta().deletion_timestamp.is_none()) {
-        let name = policy.name_any();
-        if named(built, &name).is_none() {
-            match api.delete(&name, &DeleteParams::default()).await {
-                Ok(_) => {}
-                Err(kube::Error::Api(status)) if status.code == 404 => {}
-                Err(error) => return Err(Halt::kubernetes(format!("delete NetworkPolicy {name}"), error)),
-            }
-        }
-    }
-    Ok(())
 }
