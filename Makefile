@@ -9,7 +9,7 @@ help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 .PHONY: setup
-setup: ## install what is missing (compiler, PostgreSQL, Postfix, strace, npm, pip): the one step that uses root or sudo
+setup: ## install what is missing (compiler, PostgreSQL, Postfix, strace, iproute2, npm, pip): the one step that uses root or sudo
 	@scripts/setup.sh
 
 .PHONY: build
@@ -41,10 +41,15 @@ test-full: ## all real mail (6,046 of SpamAssassin and the test mail of other pr
 	OPENARCHIVE_CORPUS_MAILS=all $(CARGO) test --workspace --locked --test end_to_end -- --nocapture real_mail
 
 .PHONY: test-operator
-test-operator: setup ## the operator alone, against a real API server; 100,000 random connections against its network policies
+test-operator: setup ## the operator alone, against a real API server; every fault at every kind of call; 100,000 random connections against its network policies
 	@scripts/kubernetes.sh >/dev/null
 	$(CARGO) build --workspace --locked --bins --tests
-	OPENARCHIVE_NETPOL_CASES=100000 $(CARGO) test --workspace --locked --test operator --test cluster --test netpol
+	OPENARCHIVE_NETPOL_CASES=100000 OPENARCHIVE_OPERATOR_FAULTS=all $(CARGO) test --workspace --locked --test operator --test cluster --test netpol --test kubectl_archive
+
+.PHONY: bench-operator
+bench-operator: setup ## the operator before 10,000 objects on a real API server (P16; takes the machine for itself)
+	@scripts/kubernetes.sh >/dev/null
+	@bench/run.sh many_objects $(ARGS)
 
 .PHONY: charts
 charts: setup ## the Helm charts: lint, unit tests, schemas, alert rules

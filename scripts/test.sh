@@ -15,6 +15,35 @@ cargo build --workspace --locked --bins --tests
 wait "$kubernetes" || true
 started=$(date +%s)
 echo "test: built in $((started - built)) s; runs"
+aside=$(mktemp -d)
+stop_aside() {
+  for pid in "$aside"/*.pid; do
+    # Its runner, which stops the suite.
+    if [ -e "$pid" ]; then pkill -TERM -P "$(cat "$pid")" 2>/dev/null || true; fi
+  done
+  rm -rf "$aside"
+}
+trap stop_aside EXIT
+trap 'exit 130' INT TERM HUP
+status=0
 # Every suite runs, so that one look at the output tells all that fails.
-cargo test --workspace --locked --no-fail-fast --config "target.'cfg(unix)'.runner = ['$PWD/scripts/run-suite.sh']"
+OPENARCHIVE_ASIDE=$aside cargo test --workspace --locked --no-fail-fast \
+  --config "target.'cfg(unix)'.runner = ['$PWD/scripts/run-suite.sh']" || status=$?
+for pid in "$aside"/*.pid; do
+  if [ ! -e "$pid" ]; then
+    echo "test: FAILED: the end-to-end suite did not run" >&2
+    status=1
+    break
+  fi
+  suite=${pid%.pid}
+  # Not a child of this shell, so there is nothing to `wait` for.
+  while [ ! -e "$suite.status" ] && kill -0 "$(cat "$pid")" 2>/dev/null; do sleep 1; done
+  cat "$suite.log"
+  code=$(cat "$suite.status" 2>/dev/null || echo 1)
+  if [ "$code" -ne 0 ]; then
+    echo "test: FAILED: $(basename "$suite") ended with $code" >&2
+    status=1
+  fi
+done
+if [ "$status" -ne 0 ]; then exit "$status"; fi
 echo "test: all passed in $(($(date +%s) - started)) s"

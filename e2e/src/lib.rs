@@ -5,7 +5,9 @@ mod agent;
 mod archive;
 mod cluster;
 mod deadline;
+mod network;
 mod pki;
+mod prober;
 mod programs;
 mod skip;
 
@@ -13,6 +15,8 @@ pub use agent::{Agent, AgentOptions, PeerMode, free_port};
 pub use archive::{Archive, Ctl};
 pub use cluster::{Cluster, http_get};
 pub use deadline::eventually;
+pub use network::Network;
 pub use pki::Pki;
+pub use prober::{Prober, common_port};
 pub use programs::program;
 pub use skip::skip;

@@ -13,6 +13,7 @@ mod journal;
 mod offline_day;
 mod older_backup;
 mod postfix;
+mod prober;
 mod real_mail;
 mod rebuild;
 mod search;

@@ -18,7 +18,7 @@ use openarchive_e2e::Archive;
 use openarchive_edge::{
     accept::{Acceptor, Arrival, Mode},
     buffer::{Buffer, BufferOptions},
-    config::CoreConfig,
+    config::{CoreConfig, Intake},
     enrol::{Renewal, RenewalPace},
     spool::Spool,
     status::Status,
@@ -215,7 +215,7 @@ async fn an_agent_whose_archive_is_away_for_a_day_keeps_every_mail_and_catches_u
 
 /// The mail waits; the agent has tried again and again, never in a hurry; what a person must know of is up.
 async fn at_the_end_of_the_day(agent: &Agent) {
-    let status = Status::of(&agent.buffer, agent.clock.now(), None).await.unwrap();
+    let status = Status::of(&agent.buffer, Intake::Open, agent.clock.now(), None).await.unwrap();
     assert_eq!(status.buffered_messages, MAILS.cast_unsigned(), "{status}");
     let hours = status.oldest_pending_seconds.unwrap() / 3600;
     assert!((23..=24).contains(&hours), "the oldest waits since {hours} h");

@@ -174,7 +174,8 @@ pub struct DatabaseSpec {
     /// Job makes a login role for each service; nothing else sees this Secret.
     pub admin_secret_ref: SecretRef,
     /// Address ranges of the server, for network policies. Not needed if its host is an address or a Service of this
-    /// cluster (NAME.NAMESPACE.svc).
+    /// cluster (NAME.NAMESPACE.svc) whose port is its pods' port, too: policies are applied behind its translation. Where the
+    /// two differ, a NetworkPolicySet names the pods' port in an extra edge.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schemas::cidrs")]
     pub cidrs: Vec<String>,
@@ -197,7 +198,7 @@ pub struct ObjectStoreSpec {
     /// Secret with keys `accessKeyId` and `secretAccessKey`.
     pub secret_ref: SecretRef,
     /// Address ranges of the service, for network policies. Not needed if its host is an address or a Service of this
-    /// cluster.
+    /// cluster whose port is its pods' port, too (see spec.database.cidrs).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schemas::cidrs")]
     pub cidrs: Vec<String>,
@@ -225,7 +226,7 @@ pub struct ElasticsearchSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
     /// Address ranges of the nodes, for network policies. Not needed if their hosts are addresses or Services of this
-    /// cluster.
+    /// cluster whose ports are their pods' ports, too (see spec.database.cidrs).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schemas::cidrs")]
     pub cidrs: Vec<String>,

@@ -1,9 +1,13 @@
 //! The custom resource definitions as they are installed.
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON};
 use kube::CustomResourceExt;
+use serde_json::json;
 
 use crate::{ArchiveCore, EdgeAgent, NetworkPolicySet, RetentionPolicy};
+
+/// Of an object that no operator has seen yet. Without it kstatus takes an object that says nothing for finished.
+const NOT_OBSERVED: i64 = -1;
 
 /// The kinds of the group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,12 +46,20 @@ impl Kind {
     }
 
     pub fn crd(self) -> CustomResourceDefinition {
-        match self {
+        let mut crd = match self {
             Self::ArchiveCore => ArchiveCore::crd(),
             Self::EdgeAgent => EdgeAgent::crd(),
             Self::NetworkPolicySet => NetworkPolicySet::crd(),
             Self::RetentionPolicy => RetentionPolicy::crd(),
+        };
+        for version in &mut crd.spec.versions {
+            let schema = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
+            let properties = schema.and_then(|schema| schema.properties.as_mut());
+            if let Some(status) = properties.and_then(|properties| properties.get_mut("status")) {
+                status.default = Some(JSON(json!({"observedGeneration": NOT_OBSERVED})));
+            }
         }
+        crd
     }
 }
 

@@ -85,7 +85,8 @@ pub struct ListenerSpec {
     #[schemars(range(min = 1024, max = 65535))]
     #[x_kube(validation = Rule::new("self != 9090").message("port 9090 answers probes and metrics: choose another"))]
     pub port: i32,
-    /// TLS; without it mail is taken in clear.
+    /// TLS with a certificate that can be checked. Without it TLS is offered with one that nobody signed, and mail is taken in
+    /// clear, too.
     #[serde(default, rename = "startTLS", skip_serializing_if = "Option::is_none")]
     pub start_tls: Option<StartTlsSpec>,
     /// Who may connect, and how each peer's mail is to be read. First match wins; who matches none is refused.
@@ -163,7 +164,7 @@ pub struct EdgeAgentStatus {
     /// What it waits for, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<String>,
-    /// Of its certificate, or of the bundle it may enrol with.
+    /// With which the agent last showed itself to the archive; its name is TENANT/AGENT.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<CertificateStatus>,
 }

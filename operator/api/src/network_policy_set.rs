@@ -64,6 +64,10 @@ pub struct DnsSpec {
     /// Labels of its pods.
     #[serde(default = "dns_pod_labels")]
     pub pod_labels: BTreeMap<String, String>,
+    /// Port of these pods, UDP and TCP, not of their Service: 5353 on OpenShift.
+    #[serde(default = "dns_port")]
+    #[schemars(schema_with = "schemas::port")]
+    pub port: i32,
     /// Address of NodeLocal DNSCache, such as 169.254.20.10/32, where there is one.
     #[serde(default, rename = "nodeLocalCIDRs", skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schemas::cidrs")]
@@ -75,6 +79,7 @@ impl Default for DnsSpec {
         Self {
             namespace_labels: dns_namespace_labels(),
             pod_labels: dns_pod_labels(),
+            port: dns_port(),
             node_local_cidrs: Vec::new(),
         }
     }
@@ -88,6 +93,10 @@ fn dns_pod_labels() -> BTreeMap<String, String> {
     BTreeMap::from([("k8s-app".to_owned(), "kube-dns".to_owned())])
 }
 
+const fn dns_port() -> i32 {
+    53
+}
+
 /// One more connection that is allowed, and why: the reason stands on the policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(validation = Rule::new("has(self.from.component) || has(self.to.component)").message("one end must be a component of the archive"))]
@@ -95,7 +104,7 @@ fn dns_pod_labels() -> BTreeMap<String, String> {
 pub struct ExtraEdge {
     pub from: EdgeEnd,
     pub to: EdgeEnd,
-    /// TCP.
+    /// TCP, of the pods, not of a Service in front of them: policies are applied behind its translation.
     #[schemars(schema_with = "schemas::port")]
     pub port: i32,
     #[schemars(length(min = 1, max = 256))]
@@ -186,17 +195,18 @@ fn policy_statuses(generator: &mut schemars::SchemaGenerator) -> schemars::Schem
 #[serde(rename_all = "camelCase")]
 pub struct EnforcementStatus {
     pub verdict: Enforcement,
-    /// RFC 3339; absent: never probed.
+    /// When the probe was made that showed this verdict first, RFC 3339; later probes that show the same do not change it.
+    /// Absent: no probe showed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probed_at: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Enforcement {
-    /// Listed connections came through, unlisted ones did not.
+    /// Between the archive's probers listed connections came through, unlisted ones did not.
     Verified,
-    /// An unlisted connection came through: this cluster does not enforce network policies.
+    /// An unlisted connection came through: this cluster does not enforce network policies, or none are applied.
     NotEnforced,
-    /// No prober has answered.
+    /// Nothing is known; the condition EnforcementVerified says why.
     Unverified,
 }

@@ -12,11 +12,17 @@ use std::process::ExitCode;
 
 /// The operator of OpenArchive, and what a pipeline needs of it without a cluster.
 #[derive(Parser)]
-#[command(name = "openarchive-operator", version)]
+#[command(name = "openarchive-operator", version, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  it worked; every manifest is accepted
+  1  a manifest is refused (validate)
+  2  it could not be done, or the command line is not understood";
 
 #[derive(Subcommand)]
 enum Command {

@@ -2,11 +2,11 @@
 
 use anyhow::{Context, bail};
 use openarchive_operator_api::{ArchiveCore, EdgeAgent, Kind, NetworkPolicySet};
+use openarchive_operator_cli::manifests::{Object, read_files};
 use openarchive_operator_controller::{Settings, render};
-use serde::de::DeserializeOwned;
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
-use crate::validate::{self, Object};
+use crate::validate;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -22,7 +22,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let read = validate::read_files(&args.files)?;
+    let read = read_files(&args.files)?;
     if !read.findings.is_empty() {
         validate::print(&read.findings, false)?;
         bail!("the manifests are refused");
@@ -36,19 +36,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     for archive in read.objects.iter().filter(|object| object.kind == Kind::ArchiveCore) {
         let near =
             |kind| read.objects.iter().filter(move |o| o.kind == kind && o.namespace == archive.namespace);
-        let sets =
-            near(Kind::NetworkPolicySet).map(typed::<NetworkPolicySet>).collect::<Result<Vec<_>, _>>()?;
-        let agents = near(Kind::EdgeAgent).map(typed::<EdgeAgent>).collect::<Result<Vec<_>, _>>()?;
-        let objects = render(&typed::<ArchiveCore>(archive)?, &sets, &agents, &settings)
+        let sets = near(Kind::NetworkPolicySet)
+            .map(Object::typed::<NetworkPolicySet>)
+            .collect::<Result<Vec<_>, _>>()?;
+        let agents = near(Kind::EdgeAgent).map(Object::typed::<EdgeAgent>).collect::<Result<Vec<_>, _>>()?;
+        let objects = render(&archive.typed::<ArchiveCore>()?, &sets, &agents, &settings)
             .with_context(|| format!("ArchiveCore {}", archive.name))?;
         for object in objects {
             write!(out, "---\n{}", serde_saphyr::to_string(&object).context("cannot write YAML")?)?;
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn typed<K: DeserializeOwned>(object: &Object) -> anyhow::Result<K> {
-    serde_json::from_value(object.document.value.clone())
-        .with_context(|| format!("{} {}", object.kind.name(), object.name))
 }

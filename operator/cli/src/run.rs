@@ -1,10 +1,10 @@
 //! `run`: the operator itself, until SIGTERM or SIGINT.
 
 use anyhow::{Context as _, bail};
-use kube::Client;
+use kube::Config;
 use openarchive_domain::SystemClock;
 use openarchive_operator_controller::{
-    Context, Ready, Settings,
+    ANSWER_SECONDS_MAX, Context, Ready, Settings, client,
     core::{DIAL_OVERRIDE, DialOverrides, Dialler},
 };
 use openarchive_telemetry::{AdminServer, Readiness, TelemetryConfig};
@@ -55,7 +55,8 @@ fn overrides() -> anyhow::Result<DialOverrides> {
 
 async fn operate(args: &Args, overrides: DialOverrides) -> anyhow::Result<()> {
     let telemetry = openarchive_telemetry::init(&TelemetryConfig::from_environment("operator")?)?;
-    let client = Client::try_default().await.context("no cluster is configured")?;
+    let config = Config::infer().await.context("no cluster is configured")?;
+    let client = client(config, ANSWER_SECONDS_MAX)?;
     let settings = Settings {
         namespace: args.namespace.clone(),
         operator_namespace: args.operator_namespace.clone(),

@@ -37,9 +37,9 @@ pub enum Fault {
 /// Which requests get a fault: the `first` (from 1) and those after it, `count` in all, of those with this verb on this resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
-    pub verb: &'static str,
+    pub verb: String,
     /// `deployments` or `deployments/status`, of any group.
-    pub resource: &'static str,
+    pub resource: String,
     pub first: u64,
     pub count: u64,
     pub fault: Fault,
@@ -47,8 +47,13 @@ pub struct Rule {
 
 impl Rule {
     /// The next such request only.
-    pub fn once(verb: &'static str, resource: &'static str, fault: Fault) -> Self {
-        Self { verb, resource, first: 1, count: 1, fault }
+    pub fn once(verb: &str, resource: &str, fault: Fault) -> Self {
+        Self::nth(verb, resource, 1, fault)
+    }
+
+    /// The `first` such request from now on (from 1) only.
+    pub fn nth(verb: &str, resource: &str, first: u64, fault: Fault) -> Self {
+        Self { verb: verb.to_owned(), resource: resource.to_owned(), first, count: 1, fault }
     }
 }
 
@@ -91,11 +96,16 @@ impl FaultProxy {
 
     /// A client that goes through the proxy. It retries nothing by itself, so that a fault reaches the caller.
     pub fn client(&self) -> anyhow::Result<Client> {
+        Ok(Client::try_from(self.config()?)?)
+    }
+
+    /// Of [`Self::client`].
+    pub fn config(&self) -> anyhow::Result<Config> {
         let mut config = Config::new(self.url().parse()?);
         config.default_retry = false;
         // Not asked for, but the machine's authorities would be looked for without.
         config.root_cert.clone_from(&self.authority);
-        Ok(Client::try_from(config)?)
+        Ok(config)
     }
 
     /// Writes a kubeconfig that goes through the proxy.

@@ -337,9 +337,9 @@ async fn faults_come_exactly_as_planned_and_watches_pass() {
 
     let mut watch = Box::pin(maps.watch(&WatchParams::default(), "0").await.unwrap());
     proxy.plan([
-        Rule { verb: "create", resource: "configmaps", first: 2, count: 2, fault: Fault::Status(409) },
-        Rule { verb: "create", resource: "configmaps", first: 5, count: 1, fault: Fault::Close },
-        Rule { verb: "create", resource: "secrets", first: 1, count: 9, fault: Fault::Status(500) },
+        Rule { count: 2, ..Rule::nth("create", "configmaps", 2, Fault::Status(409)) },
+        Rule::nth("create", "configmaps", 5, Fault::Close),
+        Rule { count: 9, ..Rule::once("create", "secrets", Fault::Status(500)) },
     ]);
     let mut codes = Vec::new();
     for name in ["a", "b", "c", "d", "e", "f"] {

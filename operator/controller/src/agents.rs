@@ -1,36 +1,23 @@
-//! EdgeAgent: this version of the operator does not run agents, and says so in each one's status.
+//! EdgeAgent: one pass from what is specified to an agent that runs, or to the bundle with which one elsewhere begins.
+//!
+//! guard -> dereference -> validate -> bundle -> build -> gate -> apply -> prune -> observe -> status
+//!
+//! Architecture invariant: an agent's key is made where the agent runs and never leaves it. What the operator hands over is
+//! a token that lets one agent in, once.
 
-use std::{sync::Arc, time::Duration};
+mod apply;
+mod build;
+mod bundle;
+mod core;
+mod dereference;
+mod reconcile;
+mod removal;
+mod render;
+mod status;
+#[cfg(test)]
+mod tests;
+mod validate;
 
-use kube::Resource;
-use openarchive_operator_api::{ConditionStatus, ConditionType, EdgeAgent, set_condition};
-
-use crate::{Context, Halt, RESYNC_AFTER, Reason, status_writer::write_status};
-
-const NOT_YET: &str = "this version of the operator does not run or enrol agents: its network policies count it, and nothing else happens; run \
-     openarchive-edge beside the mail server and enrol it with archivectl agents enrol (docs/agent.md)";
-
-pub(crate) async fn reconcile(agent: Arc<EdgeAgent>, context: Arc<Context>) -> Result<Duration, Halt> {
-    if agent.meta().deletion_timestamp.is_some() {
-        return Ok(RESYNC_AFTER);
-    }
-    let mut status = agent.status.clone().unwrap_or_default();
-    let (generation, now) = (agent.metadata.generation, context.now());
-    status.observed_generation = generation;
-    for (type_, state) in [
-        (ConditionType::Ready, ConditionStatus::False),
-        (ConditionType::Reconciling, ConditionStatus::False),
-        (ConditionType::Stalled, ConditionStatus::True),
-    ] {
-        set_condition(
-            &mut status.conditions,
-            type_,
-            state,
-            (Reason::NotAvailable.name(), NOT_YET),
-            generation,
-            now,
-        );
-    }
-    write_status(&context, &*agent, agent.status.as_ref(), &status).await?;
-    Ok(RESYNC_AFTER)
-}
+pub(crate) use build::listener_certificate;
+pub(crate) use reconcile::reconcile;
+pub(crate) use render::render;

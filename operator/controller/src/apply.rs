@@ -5,12 +5,12 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use openarchive_operator_api::{FIELD_MANAGER, LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGED_BY};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::{
     Context, Halt, Reason,
-    drift::{covers, is_exactly},
+    drift::{closing, covers, is_exactly},
     objects::{Kind, named, newest_foreign_manager},
 };
 
@@ -68,6 +68,7 @@ pub(crate) async fn apply<K: Kind>(
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         let now = api.patch(&name, &parameters, &Patch::Apply(&wanted)).await;
         let now = now.map_err(|error| refused::<K>(&name, error))?;
+        let now = close(&api, &wanted, now).await?;
         if !is_as_built::<K>(&wanted, &value(&now)?) {
             return Err(stays::<K>(&name, &newest_foreign_manager(&now)));
         }
@@ -84,9 +85,23 @@ pub(crate) fn stands<K: Kind>(desired: &K, live: &K) -> bool {
         && value(live).is_ok_and(|live| is_as_built::<K>(&wanted, &live))
 }
 
-/// The API server adds no defaults to what we build of a NetworkPolicy.
 fn is_as_built<K: Kind>(wanted: &Value, live: &Value) -> bool {
-    covers(wanted, live) && (K::kind(&()) != "NetworkPolicy" || is_exactly(&wanted["spec"], &live["spec"]))
+    let is_closed = match &*K::kind(&()) {
+        // The API server adds no defaults to what we build of it.
+        "NetworkPolicy" => is_exactly(&wanted["spec"], &live["spec"]),
+        kind => closing(kind, wanted, live).is_none(),
+    };
+    is_closed && covers(wanted, live)
+}
+
+/// Takes out what somebody else added beside what was built, where that is a hole.
+async fn close<K: Kind>(api: &Api<K>, wanted: &Value, now: K) -> Result<K, Halt> {
+    let Some(spec) = closing(&K::kind(&()), wanted, &value(&now)?) else { return Ok(now) };
+    let name = now.name_any();
+    // Of the object as it was read: somebody may be writing it at this moment.
+    let patch = json!({"metadata": {"resourceVersion": now.resource_version()}, "spec": spec});
+    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    api.patch(&name, &parameters, &Patch::Merge(&patch)).await.map_err(|error| refused::<K>(&name, error))
 }
 
 /// Elements that somebody else added to a list stay his under server-side apply.
@@ -164,7 +179,7 @@ fn refused<K: Kind>(name: &str, error: kube::Error) -> Halt {
 }
 
 /// `Secret`, `ConfigMap`, …
-fn kind_of<K: Kind>() -> &'static str {
+pub(crate) fn kind_of<K: Kind>() -> &'static str {
     let name = std::any::type_name::<K>();
     name.rsplit("::").next().unwrap_or(name)
 }

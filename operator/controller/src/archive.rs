@@ -6,7 +6,9 @@ mod audit;
 pub(crate) mod build;
 mod certificates;
 mod dereference;
-mod gate;
+mod dial;
+mod farewell;
+pub(crate) mod gate;
 mod reconcile;
 mod status;
 mod validate;
@@ -14,5 +16,7 @@ mod validate;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use reconcile::reconcile;
+pub(crate) use certificates::{leaf_of, operator_secret, secret_data};
+pub(crate) use dial::{core_addresses, dial, ingest_address};
+pub(crate) use reconcile::{forget, reconcile};
 pub(crate) use validate::{ValidArchive, validate};

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
 use kube::{
     Client, Resource, ResourceExt,
     runtime::events::{Event, EventType, Recorder, Reporter},
@@ -53,6 +53,21 @@ impl Context {
     where
         K: Resource<DynamicType = ()>,
     {
+        self.tell_about(object, None, reason, action, note).await;
+    }
+
+    /// As [`Self::tell`], of another object beside it. Within some minutes events are counted under the first one's note if they
+    /// differ in nothing else.
+    pub async fn tell_about<K>(
+        &self,
+        object: &K,
+        about: Option<ObjectReference>,
+        reason: Reason,
+        action: &str,
+        note: String,
+    ) where
+        K: Resource<DynamicType = ()>,
+    {
         let type_ = match reason {
             Reason::Reconciled | Reason::Progressing | Reason::Paused | Reason::Stopped => EventType::Normal,
             _ => EventType::Warning,
@@ -62,7 +77,7 @@ impl Context {
             reason: reason.name().to_owned(),
             note: Some(cut(note)),
             action: action.to_owned(),
-            secondary: None,
+            secondary: about,
         };
         if let Err(error) = self.recorder.publish(&event, &object.object_ref(&())).await {
             tracing::warn!(object = object.name_any(), reason = reason.name(), %error, "an event is not recorded");

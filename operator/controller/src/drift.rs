@@ -3,7 +3,7 @@
 //! The API server adds defaults and rewrites quantities, so equality would never hold. A live object covers a desired one
 //! if every value that was built stands there, and no list has other elements than were built.
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 /// Metadata that was built (labels, annotations, owner references) and everything outside it, but for `status`.
 pub(crate) fn covers(desired: &Value, live: &Value) -> bool {
@@ -45,6 +45,103 @@ pub(crate) fn is_exactly(desired: &Value, live: &Value) -> bool {
     }
 }
 
+/// Of a pod's specification: what opens it to its node or brings strangers into it, and what nobody here builds by accident.
+const POD_HOLES: [&str; 7] = [
+    "hostNetwork",
+    "hostPID",
+    "hostIPC",
+    "shareProcessNamespace",
+    "ephemeralContainers",
+    "hostAliases",
+    "dnsConfig",
+];
+/// Of a container: what makes another program of it.
+const CONTAINER_HOLES: [&str; 5] = ["command", "env", "envFrom", "lifecycle", "volumeDevices"];
+const SERVICE_HOLES: [&str; 1] = ["externalIPs"];
+/// Lists of a pod whose further items server-side apply leaves to whoever added them.
+const POD_LISTS: [&str; 3] = ["initContainers", "containers", "volumes"];
+
+/// What has to be patched of `live`, an object of that kind, where it has what was not built and must not be: a JSON merge patch
+/// of its `spec`. Server-side apply leaves such fields to those who own them. `None`: it is closed.
+pub(crate) fn closing(kind: &str, desired: &Value, live: &Value) -> Option<Value> {
+    match kind {
+        "Deployment" | "StatefulSet" => {
+            let pod = closing_pod(&desired["spec"]["template"]["spec"], &live["spec"]["template"]["spec"])?;
+            Some(json!({"template": {"spec": pod}}))
+        }
+        "Service" => {
+            let (desired, live) = (&desired["spec"], &live["spec"]);
+            let mut patch = holes(desired, live, &SERVICE_HOLES);
+            patch.extend(lists(desired, live, &["ports"]));
+            (!patch.is_empty()).then_some(Value::Object(patch))
+        }
+        _ => None,
+    }
+}
+
+fn closing_pod(desired: &Value, live: &Value) -> Option<Value> {
+    let mut patch = holes(desired, live, &POD_HOLES);
+    patch.extend(lists(desired, live, &POD_LISTS));
+    let security = beside(&desired["securityContext"], &live["securityContext"]);
+    if !security.is_empty() {
+        patch.insert("securityContext".to_owned(), Value::Object(security));
+    }
+    for list in ["initContainers", "containers"] {
+        let items = |pod: &Value| pod[list].as_array().cloned().unwrap_or_default();
+        let (built, found) = (items(desired), items(live));
+        if built.iter().zip(&found).any(|(built, found)| is_opened(built, found)) {
+            patch.insert(list.to_owned(), desired[list].clone());
+        }
+    }
+    (!patch.is_empty()).then_some(Value::Object(patch))
+}
+
+fn is_opened(desired: &Value, live: &Value) -> bool {
+    let (built, found) = (&desired["securityContext"], &live["securityContext"]);
+    let added = &found["capabilities"]["add"];
+    let adds = is_said(added) && built["capabilities"]["add"] != *added;
+    let mut ports = live["ports"].as_array().into_iter().flatten();
+    let is_on_node = ports.any(|port| is_said(&port["hostPort"]));
+    adds || is_on_node
+        || !beside(built, found).is_empty()
+        || !holes(desired, live, &CONTAINER_HOLES).is_empty()
+}
+
+/// Nulls for those of `fields` that `live` has and `desired` does not speak of.
+fn holes(desired: &Value, live: &Value, fields: &[&str]) -> Map<String, Value> {
+    let is_hole = |field: &&&str| desired.get(**field).is_none_or(Value::is_null) && is_said(&live[**field]);
+    fields.iter().filter(is_hole).map(|field| ((*field).to_owned(), Value::Null)).collect()
+}
+
+/// Nulls for whatever `live` says and `desired` does not.
+fn beside(desired: &Value, live: &Value) -> Map<String, Value> {
+    let fields: Vec<&str> = live.as_object().into_iter().flatten().map(|(field, _)| field.as_str()).collect();
+    holes(desired, live, &fields)
+}
+
+/// Those of `lists` that have other items than were built, as they were built.
+fn lists(desired: &Value, live: &Value, lists: &[&str]) -> Map<String, Value> {
+    let count = |object: &Value, list: &str| object[list].as_array().map_or(0, Vec::len);
+    let differs = |list: &&&str| count(desired, list) < count(live, list) || is_longer(desired, live, list);
+    lists.iter().filter(differs).map(|list| ((*list).to_owned(), desired[*list].clone())).collect()
+}
+
+/// Whether a list in an item of `list` has further items, such as a mount of a container.
+fn is_longer(desired: &Value, live: &Value, list: &str) -> bool {
+    let items = |object: &Value| object[list].as_array().cloned().unwrap_or_default();
+    items(desired).iter().zip(&items(live)).any(|(desired, live)| {
+        desired.as_object().into_iter().flatten().any(|(field, value)| {
+            let (built, found) = (value.as_array(), live[field].as_array());
+            built.zip(found).is_some_and(|(built, found)| built.len() < found.len())
+        })
+    })
+}
+
+/// False, zero and nothing are what a field means that is not there.
+fn is_said(value: &Value) -> bool {
+    !is_empty(value) && *value != Value::Bool(false) && *value != "" && *value != "Default"
+}
+
 /// What the API server leaves out.
 fn is_empty(value: &Value) -> bool {
     match value {
@@ -61,7 +158,7 @@ pub(crate) fn same_quantity(one: &str, other: &str) -> bool {
 }
 
 /// In thousandths. `None` for what is no quantity, or too large to compare.
-fn quantity(text: &str) -> Option<i128> {
+pub(crate) fn quantity(text: &str) -> Option<i128> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, suffix) = text.split_at(digits);
     scaled(number, suffix)
@@ -91,8 +188,6 @@ fn scaled(number: &str, suffix: &str) -> Option<i128> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[track_caller]
@@ -137,6 +232,91 @@ mod tests {
         ] {
             assert_eq!(is_exactly(&desired, &live), expected, "{desired} by {live}");
         }
+    }
+
+    fn workload(pod: &Value) -> Value {
+        json!({"spec": {"replicas": 1, "template": {"spec": pod}}})
+    }
+
+    /// As it was built, and as the API server answers it.
+    fn closed() -> (Value, Value) {
+        let built = json!({
+            "containers": [{
+                "name": "openarchive", "image": "openarchive:1", "ports": [{"containerPort": 1}],
+                "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+                "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
+            }],
+            "volumes": [{"name": "tmp", "emptyDir": {}}],
+            "securityContext": {"runAsNonRoot": true},
+            "serviceAccountName": "main-all",
+        });
+        let mut live = built.clone();
+        live["serviceAccount"] = json!("main-all");
+        live["dnsPolicy"] = json!("ClusterFirst");
+        live["hostNetwork"] = json!(false);
+        live["containers"][0]["terminationMessagePath"] = json!("/dev/termination-log");
+        live["containers"][0]["imagePullPolicy"] = json!("IfNotPresent");
+        live["containers"][0]["securityContext"]["procMount"] = json!("Default");
+        (built, live)
+    }
+
+    #[test]
+    fn what_opens_a_pod_and_was_not_built_is_taken_out() {
+        let (built, live) = closed();
+        let check = |place: &str, value: Value, expected: Value| {
+            let mut opened = live.clone();
+            let (parent, field) = place.rsplit_once('/').unwrap();
+            match opened.pointer_mut(parent).unwrap() {
+                Value::Array(items) => items.push(value),
+                other => other[field] = value,
+            }
+            for kind in ["StatefulSet", "Deployment"] {
+                let patch = closing(kind, &workload(&built), &workload(&opened));
+                let expected = Some(json!({"template": {"spec": expected.clone()}}));
+                assert_eq!(patch, expected, "{place}");
+            }
+        };
+        for kind in ["StatefulSet", "Deployment"] {
+            assert_eq!(closing(kind, &workload(&built), &workload(&live)), None);
+        }
+        check("/hostNetwork", json!(true), json!({"hostNetwork": null}));
+        check("/hostPID", json!(true), json!({"hostPID": null}));
+        check("/initContainers", json!([{"name": "evil"}]), json!({"initContainers": null}));
+        check(
+            "/securityContext/supplementalGroups",
+            json!([0]),
+            json!({"securityContext": {"supplementalGroups": null}}),
+        );
+        let containers = json!({"containers": built["containers"]});
+        check("/containers/1", json!({"name": "sidecar"}), containers.clone());
+        check("/containers/0/env", json!([{"name": "LD_PRELOAD", "value": "x"}]), containers.clone());
+        check("/containers/0/command", json!(["sh"]), containers.clone());
+        check("/containers/0/securityContext/privileged", json!(true), containers.clone());
+        check("/containers/0/securityContext/runAsUser", json!(0), containers.clone());
+        check("/containers/0/securityContext/capabilities/add", json!(["SYS_ADMIN"]), containers.clone());
+        check("/containers/0/ports/0/hostPort", json!(1), containers.clone());
+        check("/containers/0/volumeMounts/1", json!({"name": "host", "mountPath": "/host"}), containers);
+        let volume = json!({"name": "host", "hostPath": {"path": "/"}});
+        check("/volumes/1", volume, json!({"volumes": built["volumes"]}));
+    }
+
+    #[test]
+    fn a_service_answers_at_no_address_that_was_not_built() {
+        let service = |spec: Value| json!({"spec": spec});
+        let built = service(json!({"clusterIP": "None", "ports": [{"port": 1}]}));
+        let check = |live: Value, expected: Option<Value>| {
+            assert_eq!(closing("Service", &built, &service(live)), expected);
+        };
+        check(
+            json!({"clusterIP": "None", "ports": [{"port": 1, "protocol": "TCP"}], "type": "ClusterIP"}),
+            None,
+        );
+        check(
+            json!({"ports": [{"port": 1}], "externalIPs": ["192.0.2.1"]}),
+            Some(json!({"externalIPs": null})),
+        );
+        check(json!({"ports": [{"port": 1}, {"port": 2}]}), Some(json!({"ports": [{"port": 1}]})));
+        assert_eq!(closing("ConfigMap", &json!({"data": {}}), &json!({"data": {"a": "b"}})), None);
     }
 
     #[test]

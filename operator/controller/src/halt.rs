@@ -32,8 +32,14 @@ pub enum Reason {
     CoreUnreachable,
     /// The archive keeps to what it accepted under that name.
     LockedInCore,
+    /// The archive was asked and says no: a person must look.
+    RefusedByCore,
+    /// An agent that goes sends on what it holds first.
+    Draining,
     /// Something about certificates needs a person.
     CertificateAuthority,
+    /// A connection came through that the network policies do not list.
+    NotEnforced,
 }
 
 impl Reason {
@@ -54,7 +60,10 @@ impl Reason {
             Self::KubernetesApi => "KubernetesApi",
             Self::CoreUnreachable => "CoreUnreachable",
             Self::LockedInCore => "LockedInCore",
+            Self::RefusedByCore => "RefusedByCore",
+            Self::Draining => "Draining",
             Self::CertificateAuthority => "CertificateAuthority",
+            Self::NotEnforced => "NotEnforced",
         }
     }
 }

@@ -11,20 +11,28 @@
 mod agents;
 mod apply;
 mod archive;
+mod client;
 mod context;
 pub mod core;
 mod drift;
+mod explain;
+mod finalizer;
 mod halt;
 mod network_policies;
 mod objects;
 mod policies;
 mod prune;
 pub mod rbac;
+mod reach;
 mod render;
 mod run;
 mod status_writer;
+mod watch_pause;
 
+pub use client::{ANSWER_SECONDS_MAX, client};
 pub use context::{Context, RESYNC_AFTER, RETRY_AFTER_MAX, Settings};
+pub use explain::{Connection, Explained, Unexplained, explain};
 pub use halt::{Halt, Reason};
+pub use reach::Reach;
 pub use render::render;
 pub use run::{Ready, run};

@@ -1,8 +1,12 @@
 //! NetworkPolicySet: the policies of one archive, and the status that an auditor reads.
 //!
-//! guard -> dereference -> validate -> build -> apply -> prune -> status
+//! guard -> dereference -> validate -> build -> apply -> prune -> ask the probers -> status
 
+mod ask;
 mod reconcile;
 mod status;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use reconcile::reconcile;
+pub(crate) use status::waits_for;

@@ -6,14 +6,15 @@ use k8s_openapi::api::{
     core::v1::{ConfigMap, Secret, Service, ServiceAccount},
     policy::v1::PodDisruptionBudget,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::{Api, Client, Resource, ResourceExt, api::ListParams, core::NamespaceResourceScope};
 use openarchive_operator_api::{
-    FIELD_MANAGER, LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGED_BY, NetworkPolicySet,
+    FIELD_MANAGER, LABEL_AGENT, LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGED_BY, NetworkPolicySet,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::Halt;
+use crate::{Halt, finalizer};
 
 /// Taken apart without `..` wherever every kind counts, so that a new one cannot be forgotten.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -65,16 +66,23 @@ fn add<K: serde::Serialize>(all: &mut Vec<Value>, objects: &[K]) -> Result<(), s
 }
 
 /// Field manager that wrote nothing that can be told.
-const UNKNOWN_MANAGER: &str = "unknown";
+pub(crate) const UNKNOWN_MANAGER: &str = "unknown";
 
 /// The field manager of the newest write that is not ours, status apart: a name that the client chose, not an identity.
 pub(crate) fn newest_foreign_manager<K: ResourceExt>(object: &K) -> String {
+    let newest = newest_foreign_write(object);
+    newest.and_then(|entry| entry.manager.clone()).unwrap_or_else(|| UNKNOWN_MANAGER.to_owned())
+}
+
+/// The newest write that is not ours, status apart.
+pub(crate) fn newest_foreign_write<K: ResourceExt>(object: &K) -> Option<&ManagedFieldsEntry> {
     let foreign = object.managed_fields().iter().filter(|entry| {
-        entry.manager.as_deref() != Some(FIELD_MANAGER)
+        let manager = entry.manager.as_deref();
+        manager != Some(FIELD_MANAGER)
+            && manager != Some(finalizer::MANAGER)
             && entry.subresource.as_deref().unwrap_or("").is_empty()
     });
-    let newest = foreign.max_by_key(|entry| entry.time.as_ref().map(|time| time.0));
-    newest.and_then(|entry| entry.manager.clone()).unwrap_or_else(|| UNKNOWN_MANAGER.to_owned())
+    foreign.max_by_key(|entry| entry.time.as_ref().map(|time| time.0))
 }
 
 /// A kind of object that stands in a namespace.
@@ -107,9 +115,14 @@ pub(crate) fn selector(name: &str) -> String {
     format!("{LABEL_INSTANCE}={name},{LABEL_MANAGED_BY}={MANAGED_BY}")
 }
 
-/// What the cluster holds of the archive `name`.
+/// Labels of every object that the operator made for the agent `agent` of the archive `name`.
+pub(crate) fn selector_of_agent(name: &str, agent: &str) -> String {
+    format!("{},{LABEL_AGENT}={agent}", selector(name))
+}
+
+/// What the cluster holds of the archive `name` itself; what belongs to one of its agents is left out.
 pub(crate) async fn find(client: &Client, namespace: &str, name: &str) -> Result<Objects, Halt> {
-    let selector = selector(name);
+    let selector = format!("{},!{LABEL_AGENT}", selector(name));
     Ok(Objects {
         service_accounts: list(client, namespace, &selector).await?,
         config_maps: list(client, namespace, &selector).await?,
@@ -120,6 +133,24 @@ pub(crate) async fn find(client: &Client, namespace: &str, name: &str) -> Result
         stateful_sets: list(client, namespace, &selector).await?,
         deployments: list(client, namespace, &selector).await?,
         disruption_budgets: list(client, namespace, &selector).await?,
+    })
+}
+
+/// What the cluster holds of the agent `agent` of the archive `name`. Agents have no objects of the other kinds.
+pub(crate) async fn find_of_agent(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    agent: &str,
+) -> Result<Objects, Halt> {
+    let selector = selector_of_agent(name, agent);
+    Ok(Objects {
+        service_accounts: list(client, namespace, &selector).await?,
+        config_maps: list(client, namespace, &selector).await?,
+        secrets: list(client, namespace, &selector).await?,
+        services: list(client, namespace, &selector).await?,
+        stateful_sets: list(client, namespace, &selector).await?,
+        ..Objects::default()
     })
 }
 

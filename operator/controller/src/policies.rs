@@ -91,11 +91,8 @@ fn status(policy: &RetentionPolicy, verdict: &Verdict, context: &Context) -> Ret
 }
 
 fn reason_name(reason: &str) -> &'static str {
-    if reason == Reason::LockedInCore.name() {
-        Reason::LockedInCore.name()
-    } else {
-        Reason::InvalidSpec.name()
-    }
+    let known = [Reason::LockedInCore, Reason::ReferenceNotFound];
+    known.into_iter().find(|known| known.name() == reason).unwrap_or(Reason::InvalidSpec).name()
 }
 
 /// A policy whose archive is not there is nobody's: its status says so. Those of an archive are told by the archive's pass.

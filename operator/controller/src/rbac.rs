@@ -11,7 +11,6 @@ pub struct Right {
     pub why: &'static str,
 }
 
-const READ: &[&str] = &["get", "list", "watch"];
 const BRING: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
 
 const fn right(
@@ -25,13 +24,23 @@ const fn right(
 
 /// In the operator's namespace mode and cluster-wide alike: no right is on a cluster-scoped object.
 pub const RIGHTS: &[Right] = &[
-    right("openarchive.dev", "archivecores", READ, "what is specified"),
+    right(
+        "openarchive.dev",
+        "archivecores",
+        &["get", "list", "watch", "patch"],
+        "what is specified; a finalizer, so that its deletion is recorded before it goes",
+    ),
     right("openarchive.dev", "archivecores/status", &["patch"], "what was seen"),
-    right("openarchive.dev", "edgeagents", READ, "what is specified"),
+    right(
+        "openarchive.dev",
+        "edgeagents",
+        &["list", "watch", "patch"],
+        "what is specified; a finalizer, so that an agent sends on what it holds and is revoked before it goes",
+    ),
     right("openarchive.dev", "edgeagents/status", &["patch"], "what was seen"),
     right("openarchive.dev", "networkpolicysets", BRING, "each archive gets one of its own"),
     right("openarchive.dev", "networkpolicysets/status", &["patch"], "the auditor's document"),
-    right("openarchive.dev", "retentionpolicies", READ, "what is specified"),
+    right("openarchive.dev", "retentionpolicies", &["list", "watch"], "what is specified"),
     right("openarchive.dev", "retentionpolicies/status", &["patch"], "what the archive answered"),
     right("", "configmaps", BRING, "configuration of the archive's processes"),
     right(
@@ -42,11 +51,11 @@ pub const RIGHTS: &[Right] = &[
     ),
     right("", "serviceaccounts", BRING, "identities of pods"),
     right("", "services", BRING, "addresses"),
-    right("", "pods", &["get", "list"], "which pods no policy covers; what trust signs with"),
+    right("", "pods", &["list"], "which pods no policy covers; what trust signs with"),
     right(
         "apps",
         "controllerrevisions",
-        &["get", "list", "create"],
+        &["list", "create"],
         "configurations as they were applied; never changed",
     ),
     right("apps", "deployments", BRING, "services of profile Distributed"),

@@ -22,15 +22,23 @@ use k8s_openapi::api::{
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::ListParams,
-    runtime::{Config, Controller, controller::Action, reflector::ObjectRef, watcher},
+    runtime::{
+        Config, Controller, Predicate as _, PredicateConfig, WatchStreamExt as _,
+        controller::{self, Action},
+        predicates,
+        reflector::{self, ObjectRef},
+        watcher,
+    },
 };
 use openarchive_operator_api::{
-    ArchiveCore, EdgeAgent, LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGED_BY, NetworkPolicySet, RetentionPolicy,
+    ArchiveCore, EdgeAgent, LABEL_AGENT, LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGED_BY, NetworkPolicySet,
+    Placement, RetentionPolicy,
 };
 use openarchive_telemetry::metrics;
 
 use crate::{
     Context, Halt, RETRY_AFTER_MAX, Reason, agents, archive, network_policies, objects::Kind, policies,
+    watch_pause::WatchPause,
 };
 
 /// Passes of one kind at a time.
@@ -111,7 +119,7 @@ async fn read_each_kind(context: Arc<Context>, ready: Ready) {
 async fn archives(context: &Arc<Context>, stop: impl Future<Output = ()> + Send + Sync + 'static) {
     let client = &context.client;
     let namespace = context.settings.namespace.as_deref();
-    let ours = watcher::Config::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGED_BY}"));
+    let ours = watcher::Config::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGED_BY},!{LABEL_AGENT}"));
     let controller = Controller::new(api::<ArchiveCore>(client, namespace), watcher::Config::default())
         .with_config(Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE))
         .watches(api::<StatefulSet>(client, namespace), ours.clone(), |object| instance(&object))
@@ -129,7 +137,7 @@ async fn archives(context: &Arc<Context>, stop: impl Future<Output = ()> + Send 
             named(&policy, &policy.spec.archive_ref.name)
         })
         .watches(api::<EdgeAgent>(client, namespace), watcher::Config::default(), |agent| {
-            named(&agent, &agent.spec.archive_ref.name)
+            is_in_cluster(&agent).then(|| named(&agent, &agent.spec.archive_ref.name)).flatten()
         });
     drive("ArchiveCore", controller, context.clone(), stop, archive::reconcile).await;
 }
@@ -137,7 +145,7 @@ async fn archives(context: &Arc<Context>, stop: impl Future<Output = ()> + Send 
 async fn network_policy_sets(context: &Arc<Context>, stop: impl Future<Output = ()> + Send + Sync + 'static) {
     let client = &context.client;
     let namespace = context.settings.namespace.as_deref();
-    let controller = Controller::new(api::<NetworkPolicySet>(client, namespace), watcher::Config::default())
+    let controller = of_changes(api::<NetworkPolicySet>(client, namespace))
         .with_config(Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE));
     let sets = controller.store();
     let of_archive = sets.clone();
@@ -161,23 +169,57 @@ async fn network_policy_sets(context: &Arc<Context>, stop: impl Future<Output = 
             referring(&of_archive, archive.namespace(), &archive.name_any())
         })
         .watches(api::<EdgeAgent>(client, namespace), watcher::Config::default(), move |agent| {
-            referring(&of_agent, agent.namespace(), &agent.spec.archive_ref.name)
+            let name = &agent.spec.archive_ref.name;
+            is_in_cluster(&agent).then(|| referring(&of_agent, agent.namespace(), name)).into_iter().flatten()
         });
     drive("NetworkPolicySet", controller, context.clone(), stop, network_policies::reconcile).await;
 }
 
 async fn retention_policies(context: &Arc<Context>, stop: impl Future<Output = ()> + Send + Sync + 'static) {
     let api = api::<RetentionPolicy>(&context.client, context.settings.namespace.as_deref());
-    let controller = Controller::new(api, watcher::Config::default())
-        .with_config(Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE));
+    let controller =
+        of_changes(api).with_config(Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE));
     drive("RetentionPolicy", controller, context.clone(), stop, policies::reconcile).await;
 }
 
 async fn edge_agents(context: &Arc<Context>, stop: impl Future<Output = ()> + Send + Sync + 'static) {
-    let api = api::<EdgeAgent>(&context.client, context.settings.namespace.as_deref());
-    let controller = Controller::new(api, watcher::Config::default())
+    let client = &context.client;
+    let namespace = context.settings.namespace.as_deref();
+    let controller = of_changes(api::<EdgeAgent>(client, namespace))
         .with_config(Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE));
+    let agents = controller.store();
+    let ours = watcher::Config::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_AGENT}"));
+    let controller = controller
+        .watches(api::<StatefulSet>(client, namespace), ours.clone(), |object| agent(&object))
+        .watches(api::<Service>(client, namespace), ours.clone(), |object| agent(&object))
+        .watches(api::<ServiceAccount>(client, namespace), ours.clone(), |object| agent(&object))
+        .watches(api::<ConfigMap>(client, namespace), ours.clone(), |object| agent(&object))
+        .watches(api::<Secret>(client, namespace), ours, |object| agent(&object))
+        .watches(api::<ArchiveCore>(client, namespace), watcher::Config::default(), move |archive| {
+            let (namespace, name) = (archive.namespace(), archive.name_any());
+            let refers = |agent: &Arc<EdgeAgent>| {
+                agent.namespace() == namespace && agent.spec.archive_ref.name == name
+            };
+            agents
+                .state()
+                .into_iter()
+                .filter(refers)
+                .map(|agent| ObjectRef::from_obj(&*agent))
+                .collect::<Vec<_>>()
+        });
     drive("EdgeAgent", controller, context.clone(), stop, agents::reconcile).await;
+}
+
+/// Caches objects without their managed fields, which are half of each and which no pass over these kinds reads. A status that
+/// was written, by a pass most of all, is no reason for another pass.
+fn of_changes<K: Kind>(api: Api<K>) -> Controller<K> {
+    let (reader, writer) = reflector::store();
+    let stream =
+        watcher(api, watcher::Config::default()).modify(|object| object.managed_fields_mut().clear());
+    let changed = predicates::generation.combine(predicates::labels).combine(predicates::annotations);
+    let changes =
+        stream.reflect(writer).applied_objects().predicate_filter(changed, PredicateConfig::default());
+    Controller::for_stream(changes, reader)
 }
 
 fn api<K: Kind>(client: &Client, namespace: Option<&str>) -> Api<K> {
@@ -187,9 +229,20 @@ fn api<K: Kind>(client: &Client, namespace: Option<&str>) -> Api<K> {
     }
 }
 
+/// Of an agent elsewhere nothing stands in certificates and network policies.
+fn is_in_cluster(agent: &EdgeAgent) -> bool {
+    agent.spec.placement == Placement::InCluster
+}
+
 /// The archive whose label an object carries.
 fn instance<K: Resource<DynamicType = ()>>(object: &K) -> Option<ObjectRef<ArchiveCore>> {
     named(object, object.meta().labels.as_ref()?.get(LABEL_INSTANCE)?)
+}
+
+/// The agent whose label an object carries.
+fn agent<K: Resource<DynamicType = ()>>(object: &K) -> Option<ObjectRef<EdgeAgent>> {
+    let name = object.meta().labels.as_ref()?.get(LABEL_AGENT)?;
+    Some(ObjectRef::new(name).within(object.meta().namespace.as_ref()?))
 }
 
 fn named<K: Resource<DynamicType = ()>>(object: &K, archive: &str) -> Option<ObjectRef<ArchiveCore>> {
@@ -213,6 +266,7 @@ async fn drive<K, R, F>(
     let failures = Failures::default();
     let counted = failures.clone();
     let stalled = Arc::<Mutex<HashSet<String>>>::default();
+    let (gone_failures, gone_stalled) = (failures.clone(), stalled.clone());
     let reconciler = move |object: Arc<K>, context: Arc<Context>| {
         let (reconcile, failures, stalled) = (reconcile.clone(), counted.clone(), stalled.clone());
         async move {
@@ -244,15 +298,25 @@ async fn drive<K, R, F>(
     };
     let policy = move |object: Arc<K>, halt: &Halt, _: Arc<Context>| after(kind, &*object, halt, &failures);
     controller
+        .trigger_backoff(WatchPause)
         .graceful_shutdown_on(stop)
         .run(reconciler, policy, context)
-        .for_each(|outcome| async move {
-            // Passes that fail are told in `after`; what is left is a watch that broke, which comes again by itself.
-            if let Err(error) = outcome
-                && !matches!(error, kube::runtime::controller::Error::ReconcilerFailed(..))
-            {
-                tracing::debug!(kind, %error, "a watch is begun again");
+        .for_each(|outcome| {
+            match outcome {
+                // What belonged to it, or its own next look, wakes an object that is there no more.
+                Err(controller::Error::ObjectNotFound(gone)) => {
+                    let key = format!("{}/{}", gone.namespace.as_deref().unwrap_or_default(), gone.name);
+                    gone_failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+                    count_stalled(kind, &gone_stalled, &key, false);
+                    if kind == ArchiveCore::kind(&()) {
+                        archive::forget(&key);
+                    }
+                }
+                // Passes that fail are told in `after`; what is left is a watch that broke, which comes again by itself.
+                Ok(_) | Err(controller::Error::ReconcilerFailed(..)) => {}
+                Err(error) => tracing::debug!(kind, %error, "a watch is begun again"),
             }
+            std::future::ready(())
         })
         .await;
 }

@@ -148,9 +148,18 @@ fn listed(facts: &Facts, edge: &Edge) -> Vec<Connection> {
                 connection(servers, agent, vec![(Protocol::Tcp, listener.port)])
             })
             .collect(),
+        (from, Endpoint::Database | Endpoint::ObjectStore | Endpoint::SearchEngine) => {
+            outside_destinations(facts, edge.to)
+                .iter()
+                .map(|destination| {
+                    let (Destination::Cidrs { port, .. } | Destination::Pods { port, .. }) = destination;
+                    let to = Side { pods: Vec::new(), peers: peers::destination(destination) };
+                    connection(side(facts, from), to, vec![(Protocol::Tcp, *port)])
+                })
+                .collect()
+        }
         (from, to) => {
-            let port = configured_port(facts, to).unwrap_or(edge.port);
-            vec![connection(side(facts, from), side(facts, to), vec![(Protocol::Tcp, port)])]
+            vec![connection(side(facts, from), side(facts, to), vec![(Protocol::Tcp, edge.port)])]
         }
     }
 }
@@ -163,18 +172,13 @@ fn resolvers(facts: &Facts) -> Vec<(Vec<NetworkPolicyPeer>, u16)> {
     ]
 }
 
-fn configured_port(facts: &Facts, to: Endpoint) -> Option<u16> {
-    outside_destination(facts, to).map(|destination| match destination {
-        Destination::Cidrs { port, .. } | Destination::Pods { port, .. } => *port,
-    })
-}
-
-fn outside_destination(facts: &Facts, endpoint: Endpoint) -> Option<&Destination> {
+/// Where the configuration says that something is, each with a port of its own.
+fn outside_destinations(facts: &Facts, endpoint: Endpoint) -> &[Destination] {
     match endpoint {
-        Endpoint::Database => facts.database.as_ref(),
-        Endpoint::ObjectStore => facts.object_store.as_ref(),
-        Endpoint::SearchEngine => facts.search_engine.as_ref(),
-        _ => None,
+        Endpoint::Database => facts.database.as_slice(),
+        Endpoint::ObjectStore => facts.object_store.as_slice(),
+        Endpoint::SearchEngine => &facts.search_engine,
+        _ => &[],
     }
 }
 
@@ -189,16 +193,16 @@ fn side(facts: &Facts, endpoint: Endpoint) -> Side {
             side
         }
         Endpoint::Client => outside(peers::ranges(&facts.clients)),
-        Endpoint::Database | Endpoint::ObjectStore | Endpoint::SearchEngine => {
-            outside(outside_destination(facts, endpoint).map(peers::destination).unwrap_or_default())
-        }
         Endpoint::Monitoring => outside(facts.monitoring.iter().map(peers::pods).collect()),
         Endpoint::Migrate if facts.database.is_some() => of_set(facts, PodSet::Migrate),
         Endpoint::Prober if facts.prober.is_some() => of_set(facts, PodSet::Prober),
-        // A node reaches its pods whatever a policy says. Only the operator talks to the API server. Mail servers and DNS
-        // have a port of their own: see `listed`.
+        // A node reaches its pods whatever a policy says. Only the operator talks to the API server. The others have a port of
+        // their own: see `listed`.
         Endpoint::Migrate
         | Endpoint::Prober
+        | Endpoint::Database
+        | Endpoint::ObjectStore
+        | Endpoint::SearchEngine
         | Endpoint::Node
         | Endpoint::KubernetesApi
         | Endpoint::MailServer

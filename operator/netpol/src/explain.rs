@@ -194,7 +194,7 @@ impl<'f> Stage<'f> {
             Some(Endpoint::Monitoring) => facts.monitoring.as_ref().map(|pods| self.pod(pods, end)),
             Some(Endpoint::Database) => self.destination(facts.database.as_ref(), end),
             Some(Endpoint::ObjectStore) => self.destination(facts.object_store.as_ref(), end),
-            Some(Endpoint::SearchEngine) => self.destination(facts.search_engine.as_ref(), end),
+            Some(Endpoint::SearchEngine) => self.destination(facts.search_engine.first(), end),
             _ => return Err(ExplainError::Name(name.to_owned())),
         };
         found.ok_or_else(|| ExplainError::Absent(name.to_owned()))

@@ -12,6 +12,8 @@ use crate::labels::{self, Labels, Pods};
 pub const EXTRA_EDGES_MAX: usize = 64;
 /// Address ranges in one list.
 pub const CIDRS_MAX: usize = 1024;
+/// Nodes of the search engine, as many as an ArchiveCore may name.
+pub const SEARCH_NODES_MAX: usize = 16;
 /// Length of an extra edge's reason.
 pub const REASON_BYTES_MAX: usize = 1024;
 
@@ -29,10 +31,11 @@ pub struct Draft {
     /// Who may use the gateway from outside the cluster. Empty: nobody. Programs in the cluster, an ingress controller
     /// among them, come by an extra edge, which says why.
     pub clients: Vec<IpNet>,
-    /// None: inside the pod, or not used. The same holds for the next two.
+    /// None: inside the pod, or not used. The same holds for the next one.
     pub database: Option<Destination>,
     pub object_store: Option<Destination>,
-    pub search_engine: Option<Destination>,
+    /// Each of its nodes that is named. Empty: inside the pod, or not used.
+    pub search_engine: Vec<Destination>,
     pub dns: Dns,
     /// Who reads metrics. None: nobody.
     pub monitoring: Option<Pods>,
@@ -174,7 +177,14 @@ impl Facts {
         ranges("clients", &draft.clients)?;
         destination("database", draft.database.as_ref())?;
         destination("object store", draft.object_store.as_ref())?;
-        destination("search engine", draft.search_engine.as_ref())?;
+        ensure(
+            draft.search_engine.len() <= SEARCH_NODES_MAX,
+            "search engine",
+            Fault::TooMany(SEARCH_NODES_MAX),
+        )?;
+        for node in &draft.search_engine {
+            destination("search engine", Some(node))?;
+        }
         dns(&draft.dns)?;
         pods("operator", &draft.operator)?;
         if let Some(monitoring) = &draft.monitoring {

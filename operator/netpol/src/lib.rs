@@ -29,7 +29,7 @@ pub use evaluate::{NamedPort, Party, Pod, Protocol, Side, Verdict, World, evalua
 pub use explain::{ExplainError, Explanation, Port, Rule, SideExplanation, Subject, explain};
 pub use facts::{
     Agent, CIDRS_MAX, Destination, Dns, Draft, EXTRA_EDGES_MAX, End, ExtraEdge, Facts, FactsError, Fault,
-    Layout, Listener, Prober, REASON_BYTES_MAX,
+    Layout, Listener, Prober, REASON_BYTES_MAX, SEARCH_NODES_MAX,
 };
 pub use fingerprint::{Fingerprint, fingerprints, graph_hash};
 pub use labels::{

@@ -16,7 +16,7 @@ use openarchive_ledger::{
     policy::Policy,
 };
 
-use crate::{SecretData, leaf::LeafSpec, state::AuthorityState};
+use crate::{SecretData, leaf::LeafSpec};
 
 /// Longest one-time token, in bytes: what an agent reads.
 pub const ENROLMENT_TOKEN_BYTES_MAX: usize = 1024;
@@ -58,10 +58,12 @@ pub struct ExternalAgent<'a> {
     pub log_policy: &'a [u8],
     /// As ingest's `CreateEnrolment` answered. It goes nowhere but into the Secret.
     pub token: &'a str,
+    /// PEM: every authority by which ingest may show itself. During an exchange the next one is among them already.
+    pub authorities: &'a [u8],
 }
 
-/// Data of the Secret, as the module says. During an exchange of the authority it holds the next one already.
-pub fn external_bundle(agent: &ExternalAgent<'_>, state: &AuthorityState) -> Result<SecretData, BundleError> {
+/// Data of the Secret, as the module says.
+pub fn external_bundle(agent: &ExternalAgent<'_>) -> Result<SecretData, BundleError> {
     let host = agent.host.to_ascii_lowercase();
     if !agent.ingest.dns_names().any(|name| name == host) {
         return Err(BundleError::UnknownHost(agent.host.to_owned()));
@@ -76,7 +78,7 @@ pub fn external_bundle(agent: &ExternalAgent<'_>, state: &AuthorityState) -> Res
     }
     Ok(SecretData::from([
         ("agent.yaml".to_owned(), configuration(&host, agent.port).into_bytes()),
-        ("ca.pem".to_owned(), state.bundle().into_bytes()),
+        ("ca.pem".to_owned(), agent.authorities.to_vec()),
         ("log.policy".to_owned(), agent.log_policy.to_vec()),
         ("token".to_owned(), format!("{}\n", agent.token).into_bytes()),
     ]))

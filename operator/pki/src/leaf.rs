@@ -20,22 +20,31 @@ pub const LEAF_DAYS: u32 = 90;
 /// Most DNS names of one leaf.
 pub const DNS_NAMES_MAX: usize = 64;
 
-/// Whom a certificate names in its one URI.
+/// Whom a certificate names in its URI.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Identity {
     Service(Role),
     /// The process that is every role: it names none, and shown to a server it opens nothing.
     All,
     Agent(AgentRef),
+    /// What mail servers connect to: no URI, and it calls nobody.
+    Listener,
 }
 
 impl Identity {
-    fn uri(&self, domain: &TrustDomain) -> String {
+    fn uri(&self, domain: &TrustDomain) -> Option<String> {
         match self {
-            Self::Service(role) => format!("spiffe://{domain}/service/{}", role.name()),
-            Self::All => format!("spiffe://{domain}/service/all"),
-            Self::Agent(agent) => format!("spiffe://{domain}/tenant/{}/edge/{}", agent.tenant, agent.name),
+            Self::Service(role) => Some(format!("spiffe://{domain}/service/{}", role.name())),
+            Self::All => Some(format!("spiffe://{domain}/service/all")),
+            Self::Agent(agent) => {
+                Some(format!("spiffe://{domain}/tenant/{}/edge/{}", agent.tenant, agent.name))
+            }
+            Self::Listener => None,
         }
+    }
+
+    fn calls(&self) -> bool {
+        !matches!(self, Self::Listener)
     }
 
     fn common_name(&self) -> String {
@@ -43,6 +52,7 @@ impl Identity {
             Self::Service(role) => role.name().to_owned(),
             Self::All => "all".to_owned(),
             Self::Agent(agent) => agent.to_string(),
+            Self::Listener => "listener".to_owned(),
         }
     }
 }
@@ -56,7 +66,7 @@ pub enum SpecError {
     TooManyNames(usize),
 }
 
-/// What a process needs. One that has DNS names may serve under them; every one may call as its identity.
+/// What a process needs. One that has DNS names may serve under them; every one but a listener may call as its identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeafSpec {
     /// What the caller calls it: the key in [`crate::Found::leaves`].
@@ -104,11 +114,15 @@ impl LeafSpec {
         let life: Duration = DAY * LEAF_DAYS;
         let end = Some(issuing.certificate().not_after());
         let mut params = issue::params(&self.identity.common_name(), (now, life), end, random)?;
-        params.subject_alt_names.push(issue::uri(&self.identity.uri(domain))?);
+        if let Some(uri) = self.identity.uri(domain) {
+            params.subject_alt_names.push(issue::uri(&uri)?);
+        }
         for name in &self.dns_names {
             params.subject_alt_names.push(SanType::DnsName(name.as_str().try_into()?));
         }
-        params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
+        if self.identity.calls() {
+            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
+        }
         if self.serves() {
             params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
         }
@@ -139,8 +153,9 @@ impl LeafSpec {
 
     fn check_names(&self, own: &Certificate, domain: &TrustDomain) -> Result<(), Why> {
         let names = own.dns_names().iter().cloned().collect::<BTreeSet<_>>();
-        let is_me = own.uris() == [self.identity.uri(domain)] && names == self.dns_names;
-        let is_used_so = own.calls() && own.serves() == self.serves() && !own.is_authority();
+        let is_me = own.uris().iter().eq(self.identity.uri(domain).iter()) && names == self.dns_names;
+        let is_used_so =
+            own.calls() == self.identity.calls() && own.serves() == self.serves() && !own.is_authority();
         if is_me && is_used_so { Ok(()) } else { Err(Why::OtherNames) }
     }
 

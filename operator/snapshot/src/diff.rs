@@ -78,6 +78,7 @@ fn own_fields(snapshot: &Snapshot) -> Value {
         "object": snapshot.subject().to_string(),
         "uid": snapshot.uid(),
         "generation": snapshot.generation(),
+        "deleted": snapshot.is_deletion(),
         "operatorVersion": snapshot.operator_version(),
         "clientDeclaredManager": snapshot.client_declared_manager(),
         "secretsMac": { "key": mac.key, "version": mac.version },

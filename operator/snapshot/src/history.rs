@@ -43,8 +43,11 @@ pub struct HistoryContent {
     pub operator_version: String,
     /// A name that the client chose, not an identity.
     pub client_declared_manager: String,
-    /// How many objects were built from it.
+    /// How many objects were built from it, and refer to it.
     pub objects: usize,
+    /// The object was deleted: this is the last one of its uid.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
 }
 
 /// The configurations of an object, oldest first.
@@ -81,6 +84,7 @@ fn row(
             operator_version: snapshot.operator_version().to_owned(),
             client_declared_manager: snapshot.client_declared_manager().to_owned(),
             objects: snapshot.objects().len(),
+            deleted: snapshot.is_deletion(),
         }),
     }
 }

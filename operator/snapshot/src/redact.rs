@@ -1,5 +1,8 @@
-//! No value of a Secret enters a snapshot: in its place stands an HMAC, which changes when the value does and says
-//! nothing of it to whoever lacks the key.
+//! No value of a Secret and no address of a person enters a snapshot: in its place stands an HMAC, which changes when the
+//! value does and says nothing of it to whoever lacks the key.
+//!
+//! Addresses: a snapshot is kept as long as the archive lives and is never erased, and exports of it go to auditors.
+//! Personal data stands only as commitments in what cannot be erased (evidence.md section 4).
 
 #[cfg(test)]
 mod tests;
@@ -72,6 +75,10 @@ impl fmt::Debug for MacKey {
     }
 }
 
+/// Kind and group of objects that name people, and where they do.
+const POLICY_KIND: &str = "RetentionPolicy";
+const POLICY_GROUP: &str = "openarchive.dev/";
+
 /// Why an object that holds values of a Secret cannot be redacted. Holds names, never values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RedactError {
@@ -79,14 +86,17 @@ pub enum RedactError {
     Field(String),
     #[error("its value `{0}` is not what that field of a Secret holds")]
     Value(String),
+    #[error("its match.mailboxes is no list of addresses")]
+    Mailboxes,
 }
 
-/// The fields of a Secret whose values are hidden.
+/// The fields whose values are hidden: three of a Secret, one of a RetentionPolicy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SecretField {
     Data,
     StringData,
     Annotation,
+    Mailbox,
 }
 
 impl SecretField {
@@ -95,6 +105,7 @@ impl SecretField {
         match self {
             Self::Data | Self::StringData => "data",
             Self::Annotation => "annotation",
+            Self::Mailbox => "mailbox",
         }
     }
 }
@@ -114,7 +125,9 @@ pub(crate) fn redact(object: &mut Value, mac: &MacKey) -> Result<(), RedactError
     walk(object, &|place, value| {
         Some(match place.field {
             SecretField::Data => mac.text(place, &STANDARD.decode(value).ok()?),
-            SecretField::StringData | SecretField::Annotation => mac.text(place, value.as_bytes()),
+            SecretField::StringData | SecretField::Annotation | SecretField::Mailbox => {
+                mac.text(place, value.as_bytes())
+            }
         })
     })
 }
@@ -144,11 +157,40 @@ fn walk(value: &mut Value, replace: &Replace<'_>) -> Result<(), RedactError> {
             if holds && fields.get("kind").and_then(Value::as_str) == Some("Secret") {
                 return secret(fields, replace);
             }
+            if is_policy(fields) {
+                mailboxes(fields, replace)?;
+            }
             fields.values_mut().try_for_each(|child| walk(child, replace))
         }
         Value::Array(items) => items.iter_mut().try_for_each(|child| walk(child, replace)),
         _ => Ok(()),
     }
+}
+
+fn is_policy(fields: &Map<String, Value>) -> bool {
+    let text = |field: &str| fields.get(field).and_then(Value::as_str).unwrap_or_default();
+    text("kind") == POLICY_KIND && text("apiVersion").starts_with(POLICY_GROUP)
+}
+
+/// The same address has the same HMAC in one policy, and another one in another.
+fn mailboxes(fields: &mut Map<String, Value>, replace: &Replace<'_>) -> Result<(), RedactError> {
+    let (namespace, name) = (named(fields, "namespace"), named(fields, "name"));
+    let place = SecretPlace { namespace: &namespace, name: &name, field: SecretField::Mailbox, key: "" };
+    let found = fields.get_mut("spec").and_then(|spec| spec.get_mut("match")?.get_mut("mailboxes"));
+    match found {
+        None => Ok(()),
+        Some(Value::Array(addresses)) => addresses.iter_mut().try_for_each(|address| {
+            let hidden = address.as_str().and_then(|text| replace(&place, text));
+            *address = Value::String(hidden.ok_or(RedactError::Mailboxes)?);
+            Ok(())
+        }),
+        Some(_) => Err(RedactError::Mailboxes),
+    }
+}
+
+fn named(fields: &Map<String, Value>, field: &str) -> String {
+    let text = fields.get("metadata").and_then(|metadata| metadata.get(field)).and_then(Value::as_str);
+    text.unwrap_or_default().to_owned()
 }
 
 fn strip(metadata: &mut Map<String, Value>) {
@@ -163,11 +205,7 @@ fn strip(metadata: &mut Map<String, Value>) {
 }
 
 fn secret(fields: &mut Map<String, Value>, replace: &Replace<'_>) -> Result<(), RedactError> {
-    let named = |field: &str| {
-        let text = fields.get("metadata").and_then(|metadata| metadata.get(field)).and_then(Value::as_str);
-        text.unwrap_or_default().to_owned()
-    };
-    let (namespace, name) = (named("namespace"), named("name"));
+    let (namespace, name) = (named(fields, "namespace"), named(fields, "name"));
     let hide = |values: &mut Value, field| match values {
         Value::Null => Ok(()),
         Value::Object(values) => values.iter_mut().try_for_each(|(key, value)| {

@@ -25,6 +25,8 @@ use crate::{
 pub const SNAPSHOT_BYTES_MAX: usize = 1_000_000;
 
 const VERSION: u64 = 1;
+/// Of a snapshot that says that the object was deleted: a program that does not know it says so, instead of calling it broken.
+const VERSION_OF_DELETION: u64 = 2;
 
 /// Why there is no snapshot. Names objects, fields and places, never values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,9 +58,12 @@ pub enum SnapshotError {
     Form,
     #[error("the text is a snapshot of version {0}, which this program does not know")]
     Version(u64),
-    #[error("the snapshot holds {0} with a value of a Secret or with what is not configuration")]
+    #[error("the snapshot holds {0} with a value of a Secret, an address, or what is not configuration")]
     NotRedacted(ObjectId),
 }
+
+/// Who deletes is told to nobody.
+const UNKNOWN_MANAGER: &str = "unknown";
 
 /// A configuration that was applied. `objects` are as built and hold Secrets in clear: it is never shown nor kept.
 pub struct Applied {
@@ -92,7 +97,7 @@ pub struct Snapshot {
     digest: Digest,
 }
 
-/// The stored format, version 1.
+/// The stored format, versions 1 and 2.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Content {
@@ -110,6 +115,20 @@ struct Content {
     secrets_mac: SecretsMac,
     #[serde(with = "digest_or_null")]
     previous: Option<Digest>,
+    /// In version 2 alone, and always true there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    deleted: bool,
+}
+
+impl Content {
+    /// Nothing is built from what was deleted.
+    const fn is_of_its_version(&self) -> bool {
+        match self.v {
+            VERSION => !self.deleted,
+            VERSION_OF_DELETION => self.deleted && self.objects.is_empty(),
+            _ => false,
+        }
+    }
 }
 
 impl Snapshot {
@@ -127,6 +146,28 @@ impl Snapshot {
         mac: &MacKey,
         previous: Option<&ConfigLeaf>,
     ) -> Result<Self, SnapshotError> {
+        Self::of(VERSION, applied, mac, previous)
+    }
+
+    /// The last snapshot of an object: its specification as it stood when somebody deleted it, and no objects any more.
+    /// `applied` is what would be applied of it otherwise; of it neither objects nor manager count: the API server tells
+    /// nobody who deletes.
+    pub fn take_deletion(
+        applied: Applied,
+        mac: &MacKey,
+        previous: Option<&ConfigLeaf>,
+    ) -> Result<Self, SnapshotError> {
+        let gone =
+            Applied { client_declared_manager: UNKNOWN_MANAGER.to_owned(), objects: Vec::new(), ..applied };
+        Self::of(VERSION_OF_DELETION, gone, mac, previous)
+    }
+
+    fn of(
+        version: u64,
+        applied: Applied,
+        mac: &MacKey,
+        previous: Option<&ConfigLeaf>,
+    ) -> Result<Self, SnapshotError> {
         let Applied { subject, uid, generation, operator_version, client_declared_manager, spec, objects } =
             applied;
         if let Some(other) = previous.filter(|previous| previous.subject != subject) {
@@ -139,7 +180,7 @@ impl Snapshot {
         let before = previous.map(ConfigLeaf::stage);
         let skipped_generations = skipped(before, Stage { uid: &uid, generation }).ok_or_else(went_back)?;
         Self::of_content(Content {
-            v: VERSION,
+            v: version,
             kind: subject.kind().to_owned(),
             namespace: subject.namespace().to_owned(),
             name: subject.name().to_owned(),
@@ -152,6 +193,7 @@ impl Snapshot {
             objects: sorted(objects, mac)?,
             secrets_mac: SecretsMac { key: mac.name().to_owned(), version: mac.version() },
             previous: previous.map(|previous| previous.sha256),
+            deleted: version == VERSION_OF_DELETION,
         })
     }
 
@@ -161,11 +203,15 @@ impl Snapshot {
             return Err(SnapshotError::TooLarge { bytes: text.len() });
         }
         let value: Value = serde_json::from_str(text).map_err(|_| SnapshotError::Form)?;
-        if let Some(version) = value["v"].as_u64().filter(|version| *version != VERSION) {
+        let is_known = |version: &u64| matches!(*version, VERSION | VERSION_OF_DELETION);
+        if let Some(version) = value["v"].as_u64().filter(|version| !is_known(version)) {
             return Err(SnapshotError::Version(version));
         }
         // The parser's own message could quote a value.
         let content: Content = serde_json::from_value(value).map_err(|_| SnapshotError::Form)?;
+        if !content.is_of_its_version() {
+            return Err(SnapshotError::Form);
+        }
         let mut last = None;
         for (position, object) in content.objects.iter().enumerate() {
             let id = ObjectId::of(object).ok_or(SnapshotError::Unnamed(position))?;
@@ -227,6 +273,11 @@ impl Snapshot {
 
     pub const fn spec(&self) -> &Value {
         &self.content.spec
+    }
+
+    /// Whether it says that the object was deleted.
+    pub const fn is_deletion(&self) -> bool {
+        self.content.deleted
     }
 
     /// Sorted by apiVersion, kind, namespace, name.

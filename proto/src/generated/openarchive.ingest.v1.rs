@@ -33,6 +33,20 @@ pub struct Offer {
     /// Names of the splitter's flags.
     #[prost(string, repeated, tag = "13")]
     pub flags: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Who took part according to the header. Only a hint, with which the class of the offer's answer is chosen; what
+    /// counts is the mail itself. Absent where the agent did not read the header, or where it names too many.
+    #[prost(message, optional, tag = "14")]
+    pub header: ::core::option::Option<HeaderAddresses>,
+}
+/// Addresses only, without display names: at most 1,000, and at most 64 KiB of text.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HeaderAddresses {
+    /// Of From.
+    #[prost(string, repeated, tag = "1")]
+    pub from: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Of To, Cc and Bcc.
+    #[prost(string, repeated, tag = "2")]
+    pub to: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OfferPart {
@@ -180,6 +194,9 @@ pub struct ReportStatusRequest {
     pub buffered_bytes: u64,
     #[prost(string, tag = "6")]
     pub version: ::prost::alloc::string::String,
+    /// The agent takes no new mail: with buffered_messages 0 nothing is left in it.
+    #[prost(bool, tag = "7")]
+    pub draining: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReportStatusResponse {
@@ -1821,12 +1838,24 @@ pub struct AgentSummary {
     /// Highest seq the agent itself announced.
     #[prost(uint64, tag = "5")]
     pub announced_seq: u64,
+    /// As of last_seen.
     #[prost(uint64, tag = "6")]
     pub buffered_messages: u64,
+    /// When it reported last, by the core's clock: at its start, then every 5 minutes, every 10 seconds while it drains.
+    /// Where the core has no report, after a rebuild: when it committed last.
     #[prost(string, tag = "7")]
     pub last_seen: ::prost::alloc::string::String,
     #[prost(string, tag = "8")]
     pub version: ::prost::alloc::string::String,
+    /// Of the certificate with which the agent reported last: until when it holds, RFC 3339; empty if unknown.
+    #[prost(string, tag = "9")]
+    pub certificate_not_after: ::prost::alloc::string::String,
+    /// SHA-256 of that certificate's DER, 32 bytes; empty if unknown.
+    #[prost(bytes = "bytes", tag = "10")]
+    pub certificate_sha256: ::prost::bytes::Bytes,
+    /// As of last_seen, the agent took no new mail: with buffered_messages 0 nothing was left in it.
+    #[prost(bool, tag = "11")]
+    pub draining: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateEnrolmentRequest {
@@ -1845,6 +1874,9 @@ pub struct CreateEnrolmentResponse {
     pub token: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub expires_at: ::prost::alloc::string::String,
+    /// What the agent will check receipts with (C2SP tlog-policy): the same text that its enrolment will answer.
+    #[prost(string, tag = "3")]
+    pub log_policy: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RevokeAgentRequest {

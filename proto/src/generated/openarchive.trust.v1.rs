@@ -166,6 +166,17 @@ pub struct IssueAgentCertificateResponse {
     #[prost(string, tag = "4")]
     pub log_policy: ::prost::alloc::string::String,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetLogPolicyRequest {
+    #[prost(string, tag = "1")]
+    pub tenant: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetLogPolicyResponse {
+    /// C2SP tlog-policy: the tenant's logs.
+    #[prost(string, tag = "1")]
+    pub log_policy: ::prost::alloc::string::String,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetTrustModeRequest {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -487,6 +498,33 @@ pub mod trust_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// What an agent of the tenant checks receipts with, as IssueAgentCertificate answers it. Needs no authority.
+        pub async fn get_log_policy(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetLogPolicyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetLogPolicyResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/openarchive.trust.v1.TrustService/GetLogPolicy",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("openarchive.trust.v1.TrustService", "GetLogPolicy"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn get_trust_mode(
             &mut self,
             request: impl tonic::IntoRequest<super::GetTrustModeRequest>,
@@ -586,6 +624,14 @@ pub mod trust_service_server {
             request: tonic::Request<super::IssueAgentCertificateRequest>,
         ) -> std::result::Result<
             tonic::Response<super::IssueAgentCertificateResponse>,
+            tonic::Status,
+        >;
+        /// What an agent of the tenant checks receipts with, as IssueAgentCertificate answers it. Needs no authority.
+        async fn get_log_policy(
+            &self,
+            request: tonic::Request<super::GetLogPolicyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetLogPolicyResponse>,
             tonic::Status,
         >;
         async fn get_trust_mode(
@@ -1023,6 +1069,51 @@ pub mod trust_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = IssueAgentCertificateSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/openarchive.trust.v1.TrustService/GetLogPolicy" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetLogPolicySvc<T: TrustService>(pub Arc<T>);
+                    impl<
+                        T: TrustService,
+                    > tonic::server::UnaryService<super::GetLogPolicyRequest>
+                    for GetLogPolicySvc<T> {
+                        type Response = super::GetLogPolicyResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetLogPolicyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as TrustService>::get_log_policy(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetLogPolicySvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -43,7 +43,7 @@ pub enum StartError {
     #[error("cannot open the buffer: {0}")]
     Buffer(#[from] BufferError),
     #[error("listener {listener}: {source}")]
-    Certificate { listener: String, source: CertificateError },
+    Certificate { listener: String, source: Box<CertificateError> },
     #[error("{0}")]
     Sync(#[from] SyncStartError),
     #[error("listener {listener} cannot listen on {address}: {source}; is another program there?")]
@@ -89,7 +89,7 @@ impl Agent {
         };
         if let Some(core) = &config.core {
             let buffer = acceptor.buffer().clone();
-            syncing::start(core, &config.data_dir, buffer, clock.clone(), &tasks, &stop.gently)?;
+            syncing::start(core, &config, buffer, clock.clone(), &tasks, &stop.gently)?;
         }
         let mut listening = Vec::new();
         for (listener, address) in listeners {
@@ -151,15 +151,16 @@ async fn bind(
     acceptor: &Acceptor,
 ) -> Result<(Listener, SocketAddr), StartError> {
     let ListenerConfig { name, address, protocol, start_tls, certificate, peers } = listener;
-    let tls = certificate::acceptor(certificate, &config.data_dir, &config.hostname)
-        .map_err(|source| StartError::Certificate { listener: name.clone(), source })?;
+    let tls = certificate::load(certificate, &config.data_dir, &config.hostname)
+        .map_err(|source| StartError::Certificate { listener: name.clone(), source: source.into() })?;
     let rules = Arc::new(Rules {
         hostname: config.hostname.clone(),
         protocol: *protocol,
         message_bytes_max: config.limits.message_bytes_max,
         start_tls: *start_tls,
     });
-    let context = ListenerContext { rules, limits: config.limits.clone(), tls, acceptor: acceptor.clone() };
+    let (limits, intake, acceptor) = (config.limits.clone(), config.intake, acceptor.clone());
+    let context = ListenerContext { rules, limits, tls, intake, acceptor };
     let error = |source| StartError::Bind { listener: name.clone(), address: *address, source };
     let listener = Listener::bind(name.clone(), *address, peers.clone(), context).await.map_err(error)?;
     let address = listener.address().map_err(error)?;

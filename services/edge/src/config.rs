@@ -3,6 +3,7 @@
 //! ```yaml
 //! dataDir: /var/lib/openarchive-edge
 //! hostname: mx1.example.com             # in the greeting; by default the system's name
+//! drain: false                          # true: no new mail is taken, what is buffered is sent on
 //! admin: 127.0.0.1:9464                 # plain HTTP: /livez, /readyz, /metrics; without it there is none
 //! core:
 //!   address: https://archive.example.com:7443
@@ -54,6 +55,15 @@ use crate::smtp::{
 /// The high-water mark if the file does not give one.
 pub const HIGH_WATER_BYTES: u64 = 8 * 1024 * 1024 * 1024;
 
+/// Whether the agent takes new mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Intake {
+    #[default]
+    Open,
+    /// It is to be emptied: every listener turns clients away, and sync goes on.
+    Draining,
+}
+
 /// Everything the agent needs, free of contradictions. May also be made by hand.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -65,6 +75,7 @@ pub struct Config {
     pub listeners: Vec<ListenerConfig>,
     pub high_water_bytes: u64,
     pub limits: Limits,
+    pub intake: Intake,
     /// Where `/livez`, `/readyz` and `/metrics` are answered in plain HTTP.
     pub admin: Option<SocketAddr>,
 }

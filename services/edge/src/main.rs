@@ -14,8 +14,8 @@ use openarchive_edge::{
     accept::Acceptor,
     agent::{Agent, last_figures},
     buffer::{Buffer, BufferOptions},
-    config::Config,
-    enrol::enrol,
+    config::{Config, Intake},
+    enrol::{EnrolError, enrol},
     import::{ProgressDisplay, import},
     status::Status,
     sync::{AlarmKind, clear_alarm},
@@ -55,6 +55,9 @@ enum Command {
         /// File with the token that `archivectl agents enrol NAME` printed.
         #[arg(long)]
         token_file: PathBuf,
+        /// Where the certificate is there already, say so and end well.
+        #[arg(long)]
+        if_needed: bool,
     },
     /// Clear an alarm, once its cause was looked into. Sync goes on by itself.
     ClearAlarm {
@@ -70,6 +73,15 @@ enum Command {
         #[arg(short, long, default_value = "text")]
         output: Output,
     },
+}
+
+/// What is asked for where an agent has its certificate already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Enrolment {
+    /// It is an error: somebody means another agent.
+    Always,
+    /// There is nothing to do.
+    IfNeeded,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -101,8 +113,9 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Import { path, config, json } => {
             runtime.block_on(import_mail(Config::load(&config)?, &path, json))
         }
-        Command::Enrol { config, token_file } => {
-            runtime.block_on(enrol_agent(Config::load(&config)?, &token_file))
+        Command::Enrol { config, token_file, if_needed } => {
+            let wanted = if if_needed { Enrolment::IfNeeded } else { Enrolment::Always };
+            runtime.block_on(enrol_agent(Config::load(&config)?, &token_file, wanted))
         }
         Command::ClearAlarm { kind, config } => runtime.block_on(clear(Config::load(&config)?, &kind)),
         Command::Status { config, output } => runtime.block_on(status(Config::load(&config)?, output)),
@@ -113,6 +126,9 @@ async fn run(config: Config) -> anyhow::Result<()> {
     raise_open_files_limit();
     if config.core.is_none() {
         tracing::warn!("no core is configured: mail is buffered and goes nowhere");
+    }
+    if config.intake == Intake::Draining {
+        tracing::info!("draining: no new mail is taken, what is buffered is sent on");
     }
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
@@ -130,6 +146,10 @@ async fn run(config: Config) -> anyhow::Result<()> {
 }
 
 async fn import_mail(config: Config, path: &Path, json: bool) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        config.intake == Intake::Open,
+        "drain: this agent takes no new mail; take `drain` out of its configuration, or import with another agent"
+    );
     let buffer = open_buffer(config)?;
     let acceptor = Acceptor::new(buffer, Arc::new(SystemClock));
     let display =
@@ -148,11 +168,17 @@ async fn import_mail(config: Config, path: &Path, json: bool) -> anyhow::Result<
     Ok(())
 }
 
-async fn enrol_agent(config: Config, token_file: &Path) -> anyhow::Result<()> {
+async fn enrol_agent(config: Config, token_file: &Path, wanted: Enrolment) -> anyhow::Result<()> {
     let core = config
         .core
         .context("core: there is no such section; it says where the core is and names the files")?;
-    let enrolled = enrol(&core, token_file).await?;
+    let enrolled = match enrol(&core, token_file).await {
+        Err(EnrolError::AlreadyEnrolled { path }) if wanted == Enrolment::IfNeeded => {
+            writeln!(io::stdout(), "nothing to do: the certificate {} is there already", path.display())?;
+            return Ok(());
+        }
+        enrolled => enrolled?,
+    };
     writeln!(
         io::stdout(),
         "agent {} has enrolled: key {}, certificate {}; remove {}",
@@ -185,11 +211,11 @@ fn open_buffer(config: Config) -> anyhow::Result<Buffer> {
 }
 
 async fn status(config: Config, output: Output) -> anyhow::Result<()> {
-    let Config { data_dir, high_water_bytes, .. } = config;
+    let Config { data_dir, high_water_bytes, intake, .. } = config;
     anyhow::ensure!(Buffer::exists(&data_dir), "no agent has run on {} yet", data_dir.display());
     let sync = last_figures(&data_dir);
     let buffer = Buffer::open(BufferOptions { data_dir, high_water_bytes })?;
-    let status = Status::of(&buffer, SystemClock.now(), sync).await?;
+    let status = Status::of(&buffer, intake, SystemClock.now(), sync).await?;
     match output {
         Output::Text => write!(io::stdout(), "{status}")?,
         Output::Json => writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&status)?)?,

@@ -5,7 +5,10 @@ use std::fmt;
 use openarchive_domain::Timestamp;
 use serde::Serialize;
 
-use crate::buffer::{Alarm, Buffer, BufferError, Stats};
+use crate::{
+    buffer::{Alarm, Buffer, BufferError, Stats},
+    config::Intake,
+};
 
 /// Shape of `openarchive-edge status -o json`. Numbers that may exceed 2^53 are strings.
 #[derive(Debug, Clone, Serialize)]
@@ -17,6 +20,8 @@ pub struct Status {
     pub buffered_messages: u64,
     pub buffered_bytes: u64,
     pub high_water_bytes: u64,
+    /// The configuration says that no new mail is taken.
+    pub draining: bool,
     /// When the oldest mail still here was accepted.
     pub oldest_pending: Option<String>,
     pub oldest_pending_seconds: Option<i64>,
@@ -29,6 +34,7 @@ pub struct Status {
 impl Status {
     pub async fn of(
         buffer: &Buffer,
+        intake: Intake,
         now: Timestamp,
         sync: Option<serde_json::Value>,
     ) -> Result<Self, BufferError> {
@@ -40,6 +46,7 @@ impl Status {
             buffered_messages: messages,
             buffered_bytes: bytes,
             high_water_bytes: buffer.high_water_bytes(),
+            draining: intake == Intake::Draining,
             oldest_pending: oldest_pending.map(|time| time.to_string()),
             oldest_pending_seconds: oldest_pending.map(|time| (now.as_millis() - time.as_millis()) / 1000),
             last_receipt_index: buffer.last_leaf_index().await?.map(|index| index.to_string()),
@@ -64,6 +71,9 @@ impl fmt::Display for Status {
             mib(self.buffered_bytes),
             mib(self.high_water_bytes)
         )?;
+        if self.draining {
+            writeln!(f, "new mail         none is taken: `drain` is set")?;
+        }
         match (&self.oldest_pending, self.oldest_pending_seconds) {
             (Some(time), Some(seconds)) => writeln!(f, "oldest waiting   since {time} ({seconds} s)")?,
             _ => writeln!(f, "oldest waiting   none, all is archived")?,

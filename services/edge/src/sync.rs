@@ -25,6 +25,7 @@ mod core_address;
 mod core_calls;
 mod error;
 mod growth;
+mod header;
 pub mod limits;
 mod log_trust;
 mod offer;
@@ -60,7 +61,10 @@ pub use core_address::{ConnectError, CoreAddress};
 pub use log_trust::{LogTrust, PolicyUnfit};
 pub use stats::{SyncState, SyncStats};
 
-use crate::buffer::{Buffer, BufferError, MessageId};
+use crate::{
+    buffer::{Buffer, BufferError, MessageId},
+    config::Intake,
+};
 use core_calls::Core;
 use error::{Lie, SyncError};
 use stats::Counters;
@@ -75,8 +79,12 @@ pub struct SyncOptions {
     pub poll_interval: Duration,
     /// How often the core is told how far this agent has counted, and what was set aside is tried again.
     pub report_interval: Duration,
+    /// The same of an agent that drains: somebody waits until it is empty.
+    pub draining_report_interval: Duration,
     /// How often a halted agent looks whether its alarm was cleared.
     pub halted_poll: Duration,
+    /// What the core is told of new mail.
+    pub intake: Intake,
 }
 
 impl Default for SyncOptions {
@@ -86,7 +94,9 @@ impl Default for SyncOptions {
             back_off: BackOff::default(),
             poll_interval: Duration::from_secs(2),
             report_interval: Duration::from_mins(5),
+            draining_report_interval: Duration::from_secs(10),
             halted_poll: Duration::from_secs(5),
+            intake: Intake::Open,
         }
     }
 }
@@ -100,7 +110,7 @@ pub struct SyncWorker {
     options: SyncOptions,
     counters: Arc<Counters>,
     set_aside: Mutex<BTreeSet<MessageId>>,
-    /// The core refused a batch on account of its content: mails go one by one until the end of the buffer.
+    /// The core refused a batch on account of one of its mails: they go one by one until the end of the buffer.
     one_by_one: AtomicBool,
     /// The alarm for a refusal may be up, from this or an earlier process.
     refusal_may_be_up: AtomicBool,
@@ -151,11 +161,11 @@ impl SyncWorker {
 
     /// Sends until `stopping`. Cancel-safe: what was not finished is repeated by the next worker.
     pub async fn run(self, stopping: CancellationToken) {
-        stopping.run_until_cancelled(self.work()).await;
+        stopping.run_until_cancelled(Box::pin(self.work())).await;
     }
 
     async fn work(&self) {
-        let mut failures = 0;
+        let (mut failures, mut class_changes) = (0, 0);
         let mut report_due = Instant::now();
         loop {
             let pruned_before = self.counters.snapshot().committed;
@@ -170,8 +180,13 @@ impl SyncWorker {
             };
             match outcome {
                 Ok(()) => {
-                    failures = 0;
+                    (failures, class_changes) = (0, 0);
                     self.counters.set_state(SyncState::Idle);
+                    if self.options.intake == Intake::Draining
+                        && self.counters.snapshot().committed > pruned_before
+                    {
+                        report_due = Instant::now();
+                    }
                     tokio::select! {
                         () = self.buffer.wait_for_arrival() => {}
                         () = sleep(self.options.poll_interval) => {}
@@ -185,7 +200,14 @@ impl SyncWorker {
                 Err(error) => {
                     // Whoever got something done starts counting anew.
                     let progressed = self.counters.snapshot().committed > pruned_before;
-                    failures = if progressed { 1 } else { failures + 1 };
+                    if progressed {
+                        (failures, class_changes) = (0, 0);
+                    }
+                    failures += 1;
+                    class_changes += u32::from(error.is_class_change());
+                    if class_changes >= limits::CLASS_TRIES_MAX {
+                        self.class_keeps_changing(&error).await;
+                    }
                     self.wait_after(&error, failures).await;
                 }
             }
@@ -197,7 +219,7 @@ impl SyncWorker {
         if Instant::now() >= *report_due {
             self.report().await?;
             self.lock_set_aside().clear();
-            *report_due = Instant::now() + self.options.report_interval;
+            *report_due = Instant::now() + self.report_interval();
         }
         let mut after = MessageId::START;
         // Each batch is a trace, from its offer to its receipts.
@@ -220,6 +242,13 @@ impl SyncWorker {
             );
             committed?;
             (ready, ready_trace) = (prepared?, trace);
+        }
+    }
+
+    const fn report_interval(&self) -> Duration {
+        match self.options.intake {
+            Intake::Open => self.options.report_interval,
+            Intake::Draining => self.options.draining_report_interval,
         }
     }
 
@@ -258,6 +287,19 @@ impl SyncWorker {
             self.buffer.keep_suspect(suspect.clone(), now).await?;
         }
         self.buffer.raise_alarm(lie.kind.as_str(), lie.detail.clone(), now).await
+    }
+
+    /// One mail of a batch is enough: alone it is set aside, and the others go on.
+    async fn class_keeps_changing(&self, error: &SyncError) {
+        if !self.one_by_one.swap(true, Ordering::Relaxed) {
+            tracing::warn!(%error, "the core names another class again and again; mails are sent one by one");
+            return;
+        }
+        let kind = AlarmKind::ClassKeepsChanging;
+        if let Err(error) = self.buffer.raise_alarm(kind.as_str(), error.to_string(), self.clock.now()).await
+        {
+            tracing::error!(%error, %kind, "an alarm cannot be written");
+        }
     }
 
     async fn wait_after(&self, error: &SyncError, failures: u32) {

@@ -5,6 +5,8 @@
 
 #[path = "lying_core/archive.rs"]
 mod archive;
+#[path = "lying_core/draining.rs"]
+mod draining;
 #[path = "lying_core/honest.rs"]
 mod honest;
 #[path = "lying_core/import_killed.rs"]

@@ -13,8 +13,9 @@ use openarchive_domain::Timestamp;
 use openarchive_ledger::leaf::Envelope;
 use openarchive_mail::{
     Address, Segment, Skeleton,
-    text::{INDEXED_HEADER_BYTES_MAX, extract_with_elisions},
+    text::{HeaderAddresses, INDEXED_HEADER_BYTES_MAX, extract_with_elisions},
 };
+use openarchive_proto::ingest::v1 as proto;
 use tracing::error;
 
 use crate::{
@@ -125,6 +126,23 @@ pub(crate) fn envelope_participants(envelope: &Envelope) -> Participants {
     let from = participant(&envelope.from).map(|address| (Role::EnvelopeFrom, address));
     let to = envelope.to.iter().filter_map(|to| participant(to)).map(|address| (Role::EnvelopeTo, address));
     from.into_iter().chain(to).collect()
+}
+
+/// Who the header names, as an agent says. Nobody where it says more than a hint may hold: it is only a hint, and no
+/// reason to refuse a mail.
+pub(crate) fn hinted_participants(hint: proto::HeaderAddresses) -> Participants {
+    let hint = HeaderAddresses { from: hint.from, to: hint.to };
+    if !hint.fits() {
+        return Participants::new();
+    }
+    let of = |role, addresses: &[String]| {
+        let addresses = addresses.iter().filter_map(|address| participant(address));
+        addresses.map(|address| (role, address)).collect::<Participants>()
+    };
+    let mut named = of(Role::From, &hint.from);
+    // The rule does not tell To, Cc and Bcc apart.
+    named.extend(of(Role::To, &hint.to));
+    named
 }
 
 /// The verbatim bytes, and where the message does not begin with any (it was kept whole, or its header is huge) as

@@ -7,14 +7,15 @@
 mod revocation;
 mod token;
 
-use openarchive_domain::{AgentRef, Digest, Timestamp};
+use openarchive_domain::{AgentRef, Digest, Tenant, Timestamp};
 use openarchive_proto::{
     ingest::v1::{
         CreateEnrolmentRequest, CreateEnrolmentResponse, EnrolRequest, EnrolResponse,
         RenewCertificateResponse,
     },
     trust::v1::{
-        IssueAgentCertificateRequest, IssueAgentCertificateResponse, trust_service_client::TrustServiceClient,
+        GetLogPolicyRequest, IssueAgentCertificateRequest, IssueAgentCertificateResponse,
+        trust_service_client::TrustServiceClient,
     },
 };
 use openarchive_rpc::RpcChannel;
@@ -39,10 +40,10 @@ pub const ENROLMENT_HOURS_DEFAULT: u32 = 24;
 pub const ENROLMENT_HOURS_MAX: u32 = 7 * 24;
 
 const HOUR_MILLIS: i64 = 3_600_000;
-/// How long trust may take to sign a certificate, while the token is locked.
-const ISSUE_DEADLINE: std::time::Duration = std::time::Duration::from_secs(10);
+/// How long trust may take to sign a certificate, while the token is locked, or to say a log policy.
+const TRUST_DEADLINE: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// What makes agents' certificates: trust.
+/// What makes agents' certificates and knows what they check receipts with: trust.
 pub(crate) type Issuer = TrustServiceClient<RpcChannel>;
 
 /// Makes a token that lets one agent in once. Durable when it answers; its text cannot be had again.
@@ -59,6 +60,8 @@ pub(crate) async fn create(
         let message = "this agent was revoked: enrol the machine under another name";
         return Err(Failure::refused(Code::FailedPrecondition, AGENT_REVOKED, message));
     }
+    // Asked before a token is made: one without its policy would be of no use to whoever asked.
+    let log_policy = log_policy(core, &agent.tenant).await?;
     let token = Token::fresh();
     let now = core.clock.now();
     let expires_at = Timestamp::from_millis(now.as_millis() + i64::from(hours) * HOUR_MILLIS);
@@ -77,7 +80,14 @@ pub(crate) async fn create(
     .await?;
     tx.commit().await?;
     info!(%agent, %expires_at, "an agent may enrol");
-    Ok(CreateEnrolmentResponse { token: token.into_text(), expires_at: expires_at.to_string() })
+    Ok(CreateEnrolmentResponse { token: token.into_text(), expires_at: expires_at.to_string(), log_policy })
+}
+
+async fn log_policy(core: &Core, tenant: &Tenant) -> Result<String, Failure> {
+    let mut request = Request::new(GetLogPolicyRequest { tenant: tenant.to_string() });
+    request.set_timeout(TRUST_DEADLINE);
+    let answer = core.issuer.clone().get_log_policy(request).await.map_err(Failure::upstream("trust"))?;
+    Ok(answer.into_inner().log_policy)
 }
 
 /// A certificate for whom the token was made. The token is used up in the same transaction in which the certificate is
@@ -133,7 +143,7 @@ async fn issue(
 ) -> Result<IssueAgentCertificateResponse, Failure> {
     let (tenant, name) = (agent.tenant.to_string(), agent.name.to_string());
     let mut request = Request::new(IssueAgentCertificateRequest { tenant, agent: name, csr });
-    request.set_timeout(ISSUE_DEADLINE);
+    request.set_timeout(TRUST_DEADLINE);
     match core.issuer.clone().issue_agent_certificate(request).await {
         Ok(issued) => Ok(issued.into_inner()),
         // What is wrong with the request the agent can mend; that this archive signs none it must be told.

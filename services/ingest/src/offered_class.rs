@@ -1,9 +1,9 @@
 //! Which retention class an offered mail is in.
 //!
-//! An offer says the envelope. Addresses of the header are known of mail that the archive has, and of mail whose
-//! skeleton is in storage already. Of other mail the envelope decides, and the commit looks at the header: where that
-//! changes the class, the agent offers again and the header is known. So what is committed always has the class of its
-//! envelope and its header, whatever the agent says.
+//! An offer says the envelope, and as a hint who the header names. The header itself is known of mail that the archive
+//! has, and of mail whose skeleton is in storage already. Of other mail envelope and hint decide, and the commit looks at
+//! the header: where that changes the class, the agent offers again and the header is known. So what is committed always
+//! has the class of its envelope and its header, whatever the agent says.
 
 use std::collections::BTreeMap;
 
@@ -32,14 +32,14 @@ pub(crate) enum OfferedClass {
     Standing(RetentionClass),
     /// Today's rule.
     Rule(RetentionClass),
-    /// Today's rule for the envelope: the header is not known, and may say otherwise.
-    Envelope(RetentionClass),
+    /// Today's rule for the envelope and what the header is said to be: the header itself may say otherwise.
+    Guess(RetentionClass),
 }
 
 impl OfferedClass {
     pub(crate) const fn class(self) -> RetentionClass {
         match self {
-            Self::Standing(class) | Self::Rule(class) | Self::Envelope(class) => class,
+            Self::Standing(class) | Self::Rule(class) | Self::Guess(class) => class,
         }
     }
 
@@ -61,12 +61,13 @@ pub(crate) fn correspondents(envelope: &Envelope, header: &Participants) -> Corr
     mail
 }
 
-/// In the order of the offers.
+/// In the order of the offers. `hints`: who the header of each names, as far as the agent says it.
 pub(crate) async fn classes_of(
     core: &Core,
     rule: &RetentionRule,
     agent: &AgentRef,
     offers: &[Offer],
+    hints: &[Participants],
     now: Timestamp,
 ) -> Result<Vec<OfferedClass>, Failure> {
     let tenant = &agent.tenant;
@@ -74,17 +75,16 @@ pub(crate) async fn classes_of(
     let standing = observation_rows::at_seats(&core.pool, tenant, &seats).await?;
     let looks = rule.looks_at_addresses(tenant);
     let headers = if looks { headers_of(core, tenant, offers).await? } else { BTreeMap::new() };
-    let none = Participants::new();
-    let class = |(offer, seat): (&Offer, &SeatKey)| match (standing.get(seat), headers.get(&offer.message)) {
-        (Some(row), _) if row.message == offer.message => OfferedClass::Standing(row.class),
-        (_, header) => {
-            let mail = correspondents(&offer.envelope, header.unwrap_or(&none));
-            let class = rule.class_of(tenant, &mail, now);
-            // Rows of the catalogue are a guess as the envelope is: another version of the parser may have made them.
-            if looks { OfferedClass::Envelope(class) } else { OfferedClass::Rule(class) }
+    let class = |((offer, seat), hint): ((&Offer, &SeatKey), &Participants)| match standing.get(seat) {
+        Some(row) if row.message == offer.message => OfferedClass::Standing(row.class),
+        _ => {
+            let header = headers.get(&offer.message).unwrap_or(hint);
+            let class = rule.class_of(tenant, &correspondents(&offer.envelope, header), now);
+            // Rows of the catalogue are a guess as the hint is: another version of the parser may have made them.
+            if looks { OfferedClass::Guess(class) } else { OfferedClass::Rule(class) }
         }
     };
-    Ok(offers.iter().zip(&seats).map(class).collect())
+    Ok(offers.iter().zip(&seats).zip(hints).map(class).collect())
 }
 
 /// Header addresses of those mails that the archive has.
@@ -131,7 +131,7 @@ pub(crate) async fn look_into_headers(
         .zip(missing)
         .enumerate()
         .filter_map(|(position, ((class, offer), missing))| match class {
-            OfferedClass::Envelope(class) if !missing.skeleton => {
+            OfferedClass::Guess(class) if !missing.skeleton => {
                 let (class, offer) = (*class, *offer);
                 Some(
                     async move { Ok::<_, Failure>((position, header_of(core, tenant, class, offer).await?)) },

@@ -14,6 +14,7 @@ mod charset;
 mod collect;
 mod content;
 mod fields;
+mod header_addresses;
 mod header_block;
 mod html;
 mod structure;
@@ -27,6 +28,8 @@ mod tests;
 use openarchive_domain::Timestamp;
 
 use collect::Collector;
+
+pub use header_addresses::{HEADER_ADDRESSES_BYTES_MAX, HEADER_ADDRESSES_MAX, HeaderAddresses};
 
 /// Most body text kept for one message, in bytes of UTF-8.
 pub const BODY_TEXT_BYTES_MAX: usize = 2 * 1024 * 1024;

@@ -6,6 +6,7 @@
 mod all;
 mod environment;
 mod file;
+mod prober;
 mod validate;
 
 #[cfg(test)]
@@ -24,6 +25,7 @@ use openarchive_topology::Role;
 
 pub(crate) use all::AllConfig;
 pub(crate) use environment::Environment;
+pub(crate) use prober::ProberConfig;
 pub(crate) use validate::MigrationConfig;
 
 /// What a role needs before it starts. Everything that can be checked without a network has been.

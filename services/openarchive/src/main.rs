@@ -16,6 +16,7 @@ mod health;
 mod layout;
 mod listeners;
 mod migrate;
+mod prober;
 mod probes;
 mod rebuild;
 mod roles;
@@ -82,6 +83,8 @@ enum Command {
     Gateway(RoleArguments),
     /// Durable jobs: the index feed.
     Worker(RoleArguments),
+    /// Tries whether the network between two of its kind enforces policies, and says so at /verdict.
+    Prober(RoleArguments),
     /// Brings the database to this version, makes its login roles, and gives them passwords.
     Migrate(RoleArguments),
     /// Looks at everything that a role, or `all --config`, will need, and says what to do. Exit 1: something is bad.
@@ -251,6 +254,7 @@ impl Command {
             Self::Trust(_) => "trust",
             Self::Gateway(_) => "gateway",
             Self::Worker(_) => "worker",
+            Self::Prober(_) => "prober",
             _ => "command",
         }
     }
@@ -289,6 +293,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Trust(arguments) => roles::run(Role::Trust, &arguments.config).await?,
         Command::Gateway(arguments) => roles::run(Role::Gateway, &arguments.config).await?,
         Command::Worker(arguments) => roles::run(Role::Worker, &arguments.config).await?,
+        Command::Prober(arguments) => prober::run(&arguments.config).await?,
         Command::Migrate(arguments) => migrate::run(&arguments.config).await?,
         Command::Doctor { part, arguments, json } => return doctor::run(part, &arguments.config, json).await,
         Command::Token { command } => match command {

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use openarchive_domain::AgentRef;
+use openarchive_domain::{AgentRef, Digest};
 use openarchive_topology::{Caller, Role};
 use tonic::{Code, Request, Status};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
@@ -34,6 +34,8 @@ pub struct AgentIdentity {
     pub serial: String,
     /// End of validity, seconds since 1970; `i64::MAX` in this very process.
     pub not_after: i64,
+    /// SHA-256 of the certificate's DER; `None` in this very process.
+    pub certificate: Option<Digest>,
 }
 
 /// A certificate that names nobody of this archive.
@@ -66,7 +68,7 @@ impl IdentityError {
 impl PeerIdentity {
     /// An agent in this very process, over a channel that nobody else can reach.
     pub fn local_agent(agent: AgentRef) -> Self {
-        Self::Agent(AgentIdentity { agent, serial: String::new(), not_after: i64::MAX })
+        Self::Agent(AgentIdentity { agent, serial: String::new(), not_after: i64::MAX, certificate: None })
     }
 
     /// Whom a certificate (DER) names: the one URI of its subject alternative name, within `domain`. TLS has checked its
@@ -91,6 +93,7 @@ impl PeerIdentity {
                 agent,
                 serial: serial(certificate.raw_serial()),
                 not_after: certificate.validity().not_after.timestamp(),
+                certificate: Some(Digest::of(der)),
             })),
         }
     }

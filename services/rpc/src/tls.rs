@@ -113,17 +113,24 @@ impl ReloadingTls {
     }
 }
 
-/// TLS of a server that asks nobody for a certificate (REST), from files that are read again like those of
+/// TLS of a server that asks nobody for a certificate (REST, SMTP), from files that are read again like those of
 /// [`ReloadingTls`].
 pub struct ReloadingCertificate(Reloading<Arc<ServerConfig>>);
 
 impl ReloadingCertificate {
+    /// Of REST: HTTP/1.1 only.
     pub fn load(certificate: &Path, key: &Path) -> Result<Arc<Self>, TlsError> {
         let sources = vec![(CERTIFICATE, certificate.to_owned()), (KEY, key.to_owned())];
-        Ok(Arc::new(Self(Reloading::load(sources, anonymous)?)))
+        Ok(Arc::new(Self(Reloading::load(sources, |files| anonymous(files, &[ALPN_REST]))?)))
     }
 
-    /// For the next connection, like [`ReloadingTls::server_config`]. HTTP/1.1 only.
+    /// Of SMTP, which names no protocol within TLS.
+    pub fn load_for_mail(certificate: &Path, key: &Path) -> Result<Arc<Self>, TlsError> {
+        let sources = vec![(CERTIFICATE, certificate.to_owned()), (KEY, key.to_owned())];
+        Ok(Arc::new(Self(Reloading::load(sources, |files| anonymous(files, &[]))?)))
+    }
+
+    /// For the next connection, like [`ReloadingTls::server_config`].
     pub fn server_config(&self) -> Arc<ServerConfig> {
         self.0.current().as_ref().clone()
     }
@@ -156,7 +163,7 @@ fn mutual(files: &[Pem]) -> Result<Mutual, TlsError> {
         let config = builder.with_single_cert(certificate.certificates()?, key.key()?);
         Ok::<_, TlsError>(Arc::new(tuned(
             config.map_err(|error| pair_error(certificate, key, error))?,
-            ALPN_GRPC,
+            &[ALPN_GRPC],
         )))
     };
     let builder = ClientConfig::builder_with_provider(provider())
@@ -170,7 +177,7 @@ fn mutual(files: &[Pem]) -> Result<Mutual, TlsError> {
     Ok(Mutual { required: server(required)?, optional: server(optional)?, client: Arc::new(client) })
 }
 
-fn anonymous(files: &[Pem]) -> Result<Arc<ServerConfig>, TlsError> {
+fn anonymous(files: &[Pem], alpn: &[&[u8]]) -> Result<Arc<ServerConfig>, TlsError> {
     let [certificate, key] = files else { return Err(miscounted()) };
     let config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
@@ -178,13 +185,13 @@ fn anonymous(files: &[Pem]) -> Result<Arc<ServerConfig>, TlsError> {
         .with_no_client_auth()
         .with_single_cert(certificate.certificates()?, key.key()?)
         .map_err(|error| pair_error(certificate, key, error))?;
-    Ok(Arc::new(tuned(config, ALPN_REST)))
+    Ok(Arc::new(tuned(config, alpn)))
 }
 
 /// A resumed session would skip the check of the client's certificate, which may have expired since; connections live
 /// long, so it would gain nothing.
-fn tuned(mut config: ServerConfig, alpn: &[u8]) -> ServerConfig {
-    config.alpn_protocols = vec![alpn.to_vec()];
+fn tuned(mut config: ServerConfig, alpn: &[&[u8]]) -> ServerConfig {
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config

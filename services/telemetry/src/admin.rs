@@ -82,6 +82,7 @@ impl Readiness {
 pub struct AdminServer {
     readiness: Readiness,
     limits: AdminLimits,
+    routes: Router,
 }
 
 /// How long the health port waits.
@@ -116,7 +117,13 @@ impl AdminServer {
 
     /// [`Self::new`] with other limits.
     pub fn within(limits: AdminLimits, readiness: Readiness) -> Self {
-        Self { readiness, limits }
+        Self { readiness, limits, routes: Router::new() }
+    }
+
+    /// Answers `routes`, too, within the same limits.
+    #[must_use]
+    pub fn with(self, routes: Router) -> Self {
+        Self { routes, ..self }
     }
 
     /// Serves until it is dropped. From `stop` on the process is alive and not ready, so that nobody sends it new work
@@ -126,7 +133,8 @@ impl AdminServer {
             .route("/livez", get(async || "ok\n"))
             .route("/readyz", get(readyz))
             .route("/metrics", get(show_metrics))
-            .with_state(Shown { readiness: self.readiness, patience: self.limits.check, stop });
+            .with_state(Shown { readiness: self.readiness, patience: self.limits.check, stop })
+            .merge(self.routes);
         let room = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
         let mut connections = JoinSet::new();
         loop {

@@ -10,6 +10,7 @@ mod admin;
 mod config;
 mod grpc;
 mod http_call;
+mod http_get;
 mod ids;
 mod log;
 pub mod metrics;
@@ -25,6 +26,7 @@ pub use admin::{
 pub use config::{ConfigError, LogFormat, TelemetryConfig};
 pub use grpc::{TraceServer, Traced, TracedBody};
 pub use http_call::HttpCall;
+pub use http_get::http_get;
 pub use request_id::{REQUEST_ID_BYTES_MAX, REQUEST_ID_HEADER};
 pub use span::{batch_span, job_span, record_caller, work_span};
 pub use start::{FLUSH_SECONDS_MAX, InitError, TelemetryGuard, build, init};

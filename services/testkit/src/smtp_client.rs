@@ -99,7 +99,12 @@ impl SmtpClient {
     }
 
     /// STARTTLS, with the server's certificate checked against `roots` (PEM) for the name `localhost`; then EHLO.
-    pub fn start_tls(mut self, roots: &str) -> anyhow::Result<Self> {
+    pub fn start_tls(self, roots: &str) -> anyhow::Result<Self> {
+        self.start_tls_as(roots, "localhost")
+    }
+
+    /// As [`Self::start_tls`], for another name.
+    pub fn start_tls_as(mut self, roots: &str, name: &str) -> anyhow::Result<Self> {
         self.command("STARTTLS", 220)?;
         if !self.stream.buffer().is_empty() {
             bail!("the server sent something after its reply to STARTTLS");
@@ -114,7 +119,7 @@ impl SmtpClient {
             .with_safe_default_protocol_versions()?
             .with_root_certificates(store)
             .with_no_client_auth();
-        let connection = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost")?)?;
+        let connection = ClientConnection::new(Arc::new(config), ServerName::try_from(name.to_owned())?)?;
         let stream = BufReader::new(Stream::Tls(Box::new(StreamOwned::new(connection, tcp))));
         let mut client = Self { stream, hello: self.hello, announced: Vec::new() };
         client.say_hello()?;

@@ -103,6 +103,7 @@ pub const METHODS: &[Method] = table! {
         "WrapKeys"            [STORAGE]                             "keys of new blobs"
         "UnwrapKeys"          [STORAGE]                             "keys of blobs that are read"
         "IssueAgentCertificate" [INGEST]                            "agents that enrol or renew"
+        "GetLogPolicy"        [INGEST]                              "what agents that enrol check receipts with"
         "GetTrustMode"        [GATEWAY]                             "health"
     }
     Worker "worker.v1.WorkerService" {

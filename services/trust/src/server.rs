@@ -269,6 +269,13 @@ impl TrustService for TrustServer {
         agent_certificates::issue(&self.shared, request.into_inner()).await.map(Response::new)
     }
 
+    async fn get_log_policy(
+        &self,
+        request: Request<proto::GetLogPolicyRequest>,
+    ) -> Result<Response<proto::GetLogPolicyResponse>, Status> {
+        agent_certificates::policy(&self.shared, request.get_ref()).map(Response::new)
+    }
+
     async fn get_trust_mode(
         &self,
         _request: Request<proto::GetTrustModeRequest>,

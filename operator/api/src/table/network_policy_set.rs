@@ -25,6 +25,7 @@ fn base() -> Value {
             "dns": {
                 "namespaceLabels": {"kubernetes.io/metadata.name": "kube-system"},
                 "podLabels": {"k8s-app": "kube-dns"},
+                "port": 5353,
                 "nodeLocalCIDRs": ["169.254.20.10/32"],
             },
             "monitoringNamespaceLabels": {"kubernetes.io/metadata.name": "monitoring"},
@@ -54,6 +55,7 @@ fn object(rows: &mut Rows) {
     rows.closed(&["/spec", "/spec/archiveRef", "/spec/dns", "/spec/extraEdges/0"]);
     rows.object_name("/spec/archiveRef/name");
     rows.one_of("/spec/mode", &["Enforce", "Audit"]);
+    rows.numbers("/spec/dns/port", (1, 65535));
     rows.cidrs("/spec/dns/nodeLocalCIDRs");
     rows.wrong_type(&["/spec", "/spec/archiveRef", "/spec/dns"], "object", &json!([]));
     rows.wrong_type(&["/spec/dns/podLabels", "/spec/monitoringNamespaceLabels"], "object", &json!("a=b"));

@@ -7,14 +7,17 @@ mod config_file;
 mod distributed;
 mod metadata;
 mod network;
-mod pod;
+pub(crate) mod pod;
+mod prober;
 mod services;
 mod standalone;
 
-use k8s_openapi::api::core::v1::Secret;
-pub(crate) use metadata::Names;
+use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Secret};
+pub(crate) use metadata::{Names, labels, selector};
 pub(crate) use network::facts;
 use openarchive_topology::Role;
+pub(crate) use prober::address as prober_address;
+pub(crate) use standalone::claim;
 
 use super::{ValidArchive, validate::Shape};
 use crate::objects::Objects;
@@ -39,6 +42,13 @@ pub(crate) struct Volume {
     pub storage_class: Option<String>,
 }
 
+/// The claim of a StatefulSet cannot be changed: what is there is kept.
+pub(crate) fn volume(set: &StatefulSet) -> Option<Volume> {
+    let claim = set.spec.as_ref()?.volume_claim_templates.as_ref()?.first()?.spec.as_ref()?;
+    let size = claim.resources.as_ref()?.requests.as_ref()?.get("storage")?.0.clone();
+    Some(Volume { size, storage_class: claim.storage_class_name.clone() })
+}
+
 /// Component of the one pod of profile Standalone.
 pub(crate) const ALL: &str = "all";
 
@@ -50,6 +60,7 @@ pub(crate) fn build(archive: &ValidArchive, ground: &Ground) -> Objects {
     };
     objects.secrets.clone_from(&ground.secrets);
     objects.network_policy_sets.extend(network::own_set(archive));
+    prober::add(archive, ground, &mut objects);
     objects
 }
 

@@ -20,7 +20,7 @@ use super::{
     build::{ALL, Names},
     validate::{START_ORDER, Shape},
 };
-use crate::{Context, Halt, Reason, objects::named};
+use crate::{Context, Halt, Reason, agents::listener_certificate, objects::named};
 
 /// The authority is exchanged in four writes, and one that ended in mid-exchange in a few more; beyond that something else
 /// writes, too.
@@ -53,6 +53,8 @@ pub(crate) struct Running {
     pub trust_signs_with: Option<(Digest, Timestamp)>,
     /// Value of the annotation that asks for another authority.
     pub request: Option<String>,
+    /// Agents in the cluster whose listeners show a certificate of the archive's authority.
+    pub listening_agents: Vec<String>,
 }
 
 pub(crate) async fn certificates(
@@ -64,7 +66,7 @@ pub(crate) async fn certificates(
     let stuck = |message: String| Halt::terminal(Reason::CertificateAuthority, message);
     let domain: TrustDomain =
         archive.domain.parse().map_err(|error| stuck(format!("spec.domain: {error}")))?;
-    let leaves = leaves(archive)?;
+    let leaves = leaves(archive, &running.listening_agents)?;
     let agents = if running.has_agents {
         Agents::Enrolled { trust_signs_with: running.trust_signs_with }
     } else {
@@ -73,11 +75,11 @@ pub(crate) async fn certificates(
     let wanted = Wanted { domain: &domain, leaves: &leaves, agents, request: running.request.as_deref() };
     let mut found = found(archive, &leaves, live);
     let now = context.clock.now();
-    let mut randomness = Randomness::new()?;
+    let mut randomness = Randomness::new(leaves.len())?;
     let mut random = || randomness.next();
     let mut authority = read_authority(archive, live);
     for _ in 0..AUTHORITY_WRITES_MAX {
-        let stored = AuthorityState::load(authority.as_ref().map(data).as_ref(), &found);
+        let stored = AuthorityState::load(authority.as_ref().map(secret_data).as_ref(), &found);
         let state = if let Some(state) = stored.map_err(|error| stuck(error.to_string()))? {
             state
         } else {
@@ -160,12 +162,13 @@ fn words(waiting: Waiting) -> String {
 /// Serial numbers of the certificates of one pass. Drawn before the pass, so that nothing in it can fail for want of them.
 struct Randomness(Vec<[u8; 16]>);
 
-/// Certificates that one pass may make: a leaf for each service, an intermediate, an authority and its cross certificates.
-const CERTIFICATES_MAX: usize = 64;
+/// Certificates that one pass may make beside leaves, each of which it may make twice: an authority, its cross certificates,
+/// the intermediate.
+const CERTIFICATES_MAX: usize = 16;
 
 impl Randomness {
-    fn new() -> Result<Self, Halt> {
-        let mut drawn = vec![[0; 16]; CERTIFICATES_MAX];
+    fn new(leaves: usize) -> Result<Self, Halt> {
+        let mut drawn = vec![[0; 16]; CERTIFICATES_MAX + 2 * leaves];
         for bytes in &mut drawn {
             getrandom::fill(bytes).map_err(|error| Halt::Transient {
                 reason: Reason::CertificateAuthority,
@@ -186,8 +189,18 @@ impl Randomness {
     }
 }
 
-/// A leaf for each process that the archive runs, and the operator's.
-fn leaves(archive: &ValidArchive) -> Result<Vec<LeafSpec>, Halt> {
+/// The leaf under which the service `role` is called.
+pub(crate) fn leaf_of(archive: &ValidArchive, role: Role) -> Result<LeafSpec, Halt> {
+    let name = match archive.shape {
+        Shape::Standalone(_) => ALL,
+        Shape::Distributed(_) => role.name(),
+    };
+    let found = leaves(archive, &[])?.into_iter().find(|leaf| leaf.name() == name);
+    found.ok_or_else(|| Halt::terminal(Reason::InvalidSpec, format!("the archive has no service {name}")))
+}
+
+/// A leaf for each process that the archive runs, the operator's, and one for each agent's listeners.
+fn leaves(archive: &ValidArchive, listening_agents: &[String]) -> Result<Vec<LeafSpec>, Halt> {
     let invalid = |error: openarchive_operator_pki::SpecError| {
         Halt::terminal(Reason::InvalidSpec, format!("spec.exposure: {error}"))
     };
@@ -208,6 +221,10 @@ fn leaves(archive: &ValidArchive) -> Result<Vec<LeafSpec>, Halt> {
                 leaves.push(LeafSpec::new(role.name(), Identity::Service(role), names).map_err(invalid)?);
             }
         }
+    }
+    for agent in listening_agents {
+        let (name, dns_names) = listener_certificate(agent, &archive.namespace);
+        leaves.push(LeafSpec::new(name, Identity::Listener, dns_names).map_err(invalid)?);
     }
     Ok(leaves)
 }
@@ -233,7 +250,7 @@ fn outer_names(archive: &ValidArchive, role: Role) -> Vec<String> {
 
 fn found(archive: &ValidArchive, leaves: &[LeafSpec], live: &[Secret]) -> Found {
     let names = Names(archive);
-    let read = |name: String| named(live, &name).map(data);
+    let read = |name: String| named(live, &name).map(secret_data);
     let leaves = leaves
         .iter()
         .filter_map(|spec| Some((spec.name().to_owned(), read(names.of(&format!("{}-tls", spec.name())))?)));
@@ -275,7 +292,12 @@ fn secret(names: &Names<'_>, name: String, component: &str, data: SecretData) ->
     Secret { metadata: names.kept(name, component), data: Some(data), ..Secret::default() }
 }
 
-fn data(secret: &Secret) -> SecretData {
+/// Name of the Secret of the operator's own leaf.
+pub(crate) fn operator_secret(archive: &ValidArchive) -> String {
+    Names(archive).of(&format!("{OPERATOR}-tls"))
+}
+
+pub(crate) fn secret_data(secret: &Secret) -> SecretData {
     let data = secret.data.iter().flatten();
     data.map(|(key, value)| (key.clone(), value.0.clone())).collect()
 }

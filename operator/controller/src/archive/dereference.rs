@@ -4,8 +4,8 @@ use k8s_openapi::{api::core::v1::Pod, jiff::Timestamp as Instant};
 use kube::{Api, ResourceExt, api::ListParams};
 use openarchive_domain::Timestamp;
 use openarchive_operator_api::{
-    ANNOTATION_ROTATE_CA, ArchiveCore, LABEL_COMPONENT, LABEL_INSTANCE, LABEL_NAME, NetworkPolicySet,
-    PART_OF, RetentionPolicy,
+    ANNOTATION_ROTATE_CA, ArchiveCore, EdgeAgent, LABEL_COMPONENT, LABEL_INSTANCE, LABEL_NAME,
+    NetworkPolicySet, PART_OF, RetentionPolicy,
 };
 
 use super::certificates::Running;
@@ -17,8 +17,8 @@ use crate::{
 /// The cluster around one archive, of the moment.
 pub(crate) struct World {
     pub live: Objects,
-    /// Names of the NetworkPolicySets that refer to the archive and that it does not own.
-    pub network_policy_sets: Vec<String>,
+    /// The NetworkPolicySets that refer to the archive and that it does not own.
+    pub network_policy_sets: Vec<NetworkPolicySet>,
     pub policies: Vec<RetentionPolicy>,
     pub running: Running,
 }
@@ -28,13 +28,18 @@ pub(crate) async fn dereference(context: &Context, archive: &ArchiveCore) -> Res
     let namespace = archive.namespace().unwrap_or_default();
     let client = &context.client;
     let live = objects::find(client, &namespace, &name).await?;
-    let uid = archive.uid();
+    // Also of an archive of this name that was there before, and whose objects are on their way out.
     let is_own =
-        |set: &NetworkPolicySet| set.owner_references().iter().any(|owner| Some(&owner.uid) == uid.as_ref());
+        |set: &NetworkPolicySet| set.owner_references().iter().any(|owner| owner.kind == "ArchiveCore");
     let sets: Vec<NetworkPolicySet> = list(client, &namespace, "").await?;
-    let sets = sets.iter().filter(|set| set.spec.archive_ref.name == name && !is_own(set));
+    let is_written = |set: &NetworkPolicySet| !is_own(set) && set.metadata.deletion_timestamp.is_none();
+    let sets = sets.into_iter().filter(|set| set.spec.archive_ref.name == name && is_written(set));
     let policies: Vec<RetentionPolicy> = list(client, &namespace, "").await?;
     let of_archive = |reference: &str, deleted: bool| reference == name && !deleted;
+    let agents: Vec<EdgeAgent> = list(client, &namespace, "").await?;
+    let agents = agents.iter().filter(|agent| agent.spec.archive_ref.name == name && shows_ours(agent));
+    let mut listening_agents: Vec<_> = agents.map(ResourceExt::name_any).collect();
+    listening_agents.sort();
     let mut policies: Vec<_> = policies
         .into_iter()
         .filter(|policy| {
@@ -43,8 +48,8 @@ pub(crate) async fn dereference(context: &Context, archive: &ArchiveCore) -> Res
         .collect();
     policies.sort_by_key(ResourceExt::name_any);
     Ok(World {
-        network_policy_sets: sets.map(ResourceExt::name_any).collect(),
-        running: running(context, archive).await?,
+        network_policy_sets: sets.collect(),
+        running: running(context, archive, listening_agents).await?,
         live,
         policies,
     })
@@ -53,7 +58,18 @@ pub(crate) async fn dereference(context: &Context, archive: &ArchiveCore) -> Res
 /// On pods that sign agents' certificates: the intermediate with which they started.
 pub(crate) const ANNOTATION_AGENTS_CA: &str = "openarchive.dev/agents-ca";
 
-async fn running(context: &Context, archive: &ArchiveCore) -> Result<Running, Halt> {
+/// Whether a listener of the agent asks for TLS without a certificate of its own. Also while it goes: it still sends on what
+/// it holds.
+fn shows_ours(agent: &EdgeAgent) -> bool {
+    let mut listeners = agent.spec.listeners.iter().flatten();
+    listeners.any(|listener| listener.start_tls.as_ref().is_some_and(|tls| tls.secret_ref.is_none()))
+}
+
+async fn running(
+    context: &Context,
+    archive: &ArchiveCore,
+    listening_agents: Vec<String>,
+) -> Result<Running, Halt> {
     let name = archive.name_any();
     let namespace = archive.namespace().unwrap_or_default();
     let api: Api<Pod> = Api::namespaced(context.client.clone(), &namespace);
@@ -65,6 +81,7 @@ async fn running(context: &Context, archive: &ArchiveCore) -> Result<Running, Ha
         has_agents: true,
         trust_signs_with: signs_with(&pods),
         request: archive.annotations().get(ANNOTATION_ROTATE_CA).cloned(),
+        listening_agents,
     })
 }
 

@@ -31,9 +31,15 @@ const STAGES: [&[Role]; 4] =
 /// What is held back, by component, and for what it waits.
 pub(crate) type Held = Vec<(String, String)>;
 
+/// Whether it is one of the archive's services; others are never held back, and nothing waits for them.
+pub(crate) fn is_service(deployment: &Deployment) -> bool {
+    STAGES.into_iter().flatten().any(|role| component(deployment) == role.name())
+}
+
 /// The Deployments that may be applied now. What is held back goes on as it is, if it runs.
 pub(crate) fn gate<'a>(built: &'a Objects, live: &Objects) -> (Vec<&'a Deployment>, Held) {
-    let (mut open, mut held) = (Vec::new(), Held::new());
+    let mut open: Vec<_> = built.deployments.iter().filter(|one| !is_service(one)).collect();
+    let mut held = Held::new();
     let mut blocked = built.jobs.iter().find_map(|job| {
         let live = named(&live.jobs, &job.name_any());
         (!live.is_some_and(is_complete)).then(|| "the database to be migrated".to_owned())

@@ -1,28 +1,29 @@
 use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::ObjectReference};
 use kube::{Resource, ResourceExt};
 use openarchive_domain::Timestamp;
-use openarchive_operator_api::{ArchiveCore, ArchiveCoreStatus};
+use openarchive_operator_api::{ArchiveCore, ArchiveCoreStatus, LABEL_COMPONENT};
 use openarchive_telemetry::metrics;
-use openarchive_topology::{GRPC_PORT, Role};
 
 use super::{
     ValidArchive,
-    audit::audit,
-    build::{Ground, Volume, address, build},
+    audit::{Desk, History, Standing, audit, referring},
+    build::{Ground, Volume, build, volume},
     certificates::{Certificates, certificates},
     dereference::{World, dereference},
+    dial::dial,
+    farewell::farewell,
     gate::{self, Held, Progress, gate},
     status::{self, Observed},
     validate::{Shape, validate},
 };
 use crate::{
     Context, Halt, RESYNC_AFTER, Reason,
-    apply::{Applied, Drift, apply},
-    core::Core,
+    apply::{Applied, Drift, apply, kind_of},
     drift::same_quantity,
-    objects::Objects,
+    finalizer, network_policies,
+    objects::{Kind, Objects, UNKNOWN_MANAGER, named},
     policies,
     prune::prune,
     status_writer::write_status,
@@ -36,14 +37,13 @@ const ENGINE_MISSING: &str = "this version of the archive does not run over S3 a
 
 /// One pass. The status is written at its end, also when it fails; answers when to look again.
 pub(crate) async fn reconcile(archive: Arc<ArchiveCore>, context: Arc<Context>) -> Result<Duration, Halt> {
+    if archive.meta().deletion_timestamp.is_some() {
+        return farewell(&context, &archive).await;
+    }
     let old = archive.status.clone().unwrap_or_default();
     if archive.spec.operation.paused {
         let paused = status::paused(&old, context.now());
         write_status(&context, &*archive, archive.status.as_ref(), &paused).await?;
-        return Ok(RESYNC_AFTER);
-    }
-    if archive.meta().deletion_timestamp.is_some() {
-        // Owned objects go by themselves; volumes, keys and certificates have no owner and stay.
         return Ok(RESYNC_AFTER);
     }
     let mut observed = Observed::default();
@@ -62,40 +62,52 @@ pub(crate) async fn reconcile(archive: Arc<ArchiveCore>, context: Arc<Context>) 
     outcome
 }
 
+/// The metrics of an archive that is gone: `key` is NAMESPACE/NAME.
+pub(crate) fn forget(key: &str) {
+    metrics::OPERATOR_CERTIFICATE_END.remove([key]);
+    metrics::OPERATOR_SNAPSHOTS_PENDING.remove([key]);
+    metrics::OPERATOR_NOT_ENFORCED.remove([key]);
+}
+
 async fn pass(context: &Context, archive: &ArchiveCore, observed: &mut Observed) -> Result<Duration, Halt> {
     let world = dereference(context, archive).await?;
-    let valid = validate(archive, &world.network_policy_sets)?;
+    let sets: Vec<_> = world.network_policy_sets.iter().map(ResourceExt::name_any).collect();
+    let valid = validate(archive, &sets)?;
+    let history = History::read(context, archive).await?;
     observed.stopped = valid.stopped;
     let made = certificates(context, &valid, &world.live.secrets, &world.running).await?;
     observed.certificates = Some(made.reports.clone());
+    let key = format!("{}/{}", valid.namespace, valid.name);
     let first_end = made.reports.iter().filter_map(|report| report.not_after.parse::<Timestamp>().ok()).min();
     if let Some(end) = first_end {
-        let seconds = (end.as_millis() - context.clock.now().as_millis()) / 1_000;
-        metrics::OPERATOR_CERTIFICATE_EXPIRY
-            .set([&format!("{}/{}", valid.namespace, valid.name)], seconds as f64);
+        metrics::OPERATOR_CERTIFICATE_END.set([&key], (end.as_millis() / 1_000) as f64);
     }
     observed.exchange_waits_for.clone_from(&made.waiting);
     let built = build(&valid, &ground(context, &valid, &world, &made));
-    let (live, held) = bring(context, archive, &valid, &built, &world).await?;
+    let (live, held) = bring(context, archive, &valid, &built, &world, &history).await?;
+    let sets = live.network_policy_sets.iter().chain(&world.network_policy_sets);
+    observed.network_waits_for = sets.into_iter().find_map(network_policies::waits_for);
     let services = services(&built, &live, &held);
     let is_up = services.iter().all(|service| service.ready > 0) && !services.is_empty();
     observed.services = Some(services);
+    if matches!(valid.shape, Shape::Distributed(_)) {
+        observed.engine_missing = Some(ENGINE_MISSING.to_owned());
+    }
+    let core = if is_up { Some(dial(context, &valid, &made.operator)?) } else { None };
+    let live_secrets = &*world.live.secrets;
+    let desk = Desk { context, archive, valid: &valid, live_secrets, core: core.as_ref() };
+    let audit = audit(&desk, history, &standing(&built, &live, &held, &world)?).await?;
+    metrics::OPERATOR_SNAPSHOTS_PENDING.set([&key], audit.pending as f64);
+    if audit.last.is_some() {
+        // From now on there is a ledger that must learn of the end.
+        finalizer::hold(context, archive).await?;
+    }
+    let waits = !is_up || audit.pending > 0;
+    observed.audit = Some(audit);
     if let Some(failed) = live.jobs.iter().find(|job| gate::has_failed(job)) {
         let message =
             format!("Job {} failed: read its log, mend the cause, delete the Job", failed.name_any());
         return Err(Halt::terminal(Reason::MigrationFailed, message));
-    }
-    if matches!(valid.shape, Shape::Distributed(_)) {
-        observed.engine_missing = Some(ENGINE_MISSING.to_owned());
-    }
-    let core = if is_up { Some(core(context, &valid, &made)?) } else { None };
-    let mut waits = !is_up;
-    if held.is_empty() {
-        let audit = audit(context, archive, &valid, &built, &world.live.secrets, core.as_ref()).await?;
-        let archive = format!("{}/{}", valid.namespace, valid.name);
-        metrics::OPERATOR_SNAPSHOTS_PENDING.set([&archive], audit.pending as f64);
-        waits |= audit.pending > 0;
-        observed.audit = Some(audit);
     }
     policies::deliver(context, archive, &world.policies, core.as_ref()).await?;
     if waits && !valid.stopped {
@@ -123,13 +135,6 @@ fn ground(context: &Context, valid: &ValidArchive, world: &World, made: &Certifi
     }
 }
 
-/// The claim of a StatefulSet cannot be changed: what is there is kept.
-fn volume(set: &StatefulSet) -> Option<Volume> {
-    let claim = set.spec.as_ref()?.volume_claim_templates.as_ref()?.first()?.spec.as_ref()?;
-    let size = claim.resources.as_ref()?.requests.as_ref()?.get("storage")?.0.clone();
-    Some(Volume { size, storage_class: claim.storage_class_name.clone() })
-}
-
 /// Applies what may be applied now, removes what is built no longer. Answers the objects as they stand.
 async fn bring(
     context: &Context,
@@ -137,6 +142,7 @@ async fn bring(
     valid: &ValidArchive,
     built: &Objects,
     world: &World,
+    history: &History,
 ) -> Result<(Objects, Held), Halt> {
     let (open, held) = gate(built, &world.live);
     let open: Vec<Deployment> = open.into_iter().cloned().collect();
@@ -153,51 +159,47 @@ async fn bring(
     } = built;
     let live = &world.live;
     let (namespace, name) = (&*valid.namespace, &*valid.name);
-    let mut drifts = Vec::new();
-    let mut now = Objects {
-        service_accounts: take(
-            &mut drifts,
-            apply(context, namespace, name, service_accounts, &live.service_accounts).await?,
-        ),
-        config_maps: take(
-            &mut drifts,
-            apply(context, namespace, name, config_maps, &live.config_maps).await?,
-        ),
-        secrets: take(&mut drifts, apply(context, namespace, name, secrets, &live.secrets).await?),
-        services: take(&mut drifts, apply(context, namespace, name, services, &live.services).await?),
-        network_policy_sets: take(
-            &mut drifts,
-            apply(context, namespace, name, network_policy_sets, &live.network_policy_sets).await?,
-        ),
-        jobs: take(&mut drifts, apply(context, namespace, name, jobs, &live.jobs).await?),
-        stateful_sets: take(
-            &mut drifts,
-            apply(context, namespace, name, stateful_sets, &live.stateful_sets).await?,
-        ),
-        deployments: take(&mut drifts, apply(context, namespace, name, &open, &live.deployments).await?),
-        disruption_budgets: take(
-            &mut drifts,
-            apply(context, namespace, name, disruption_budgets, &live.disruption_budgets).await?,
-        ),
+    let mut told = Told { history, drifts: Vec::new(), deleted: Vec::new() };
+    let now = async {
+        Ok::<_, Halt>(Objects {
+            service_accounts: told.of(
+                &live.service_accounts,
+                apply(context, namespace, name, service_accounts, &live.service_accounts).await?,
+            ),
+            config_maps: told.of(
+                &live.config_maps,
+                apply(context, namespace, name, config_maps, &live.config_maps).await?,
+            ),
+            secrets: told.of(&live.secrets, apply(context, namespace, name, secrets, &live.secrets).await?),
+            services: told
+                .of(&live.services, apply(context, namespace, name, services, &live.services).await?),
+            network_policy_sets: told.of(
+                &live.network_policy_sets,
+                apply(context, namespace, name, network_policy_sets, &live.network_policy_sets).await?,
+            ),
+            jobs: told.of(&live.jobs, apply(context, namespace, name, jobs, &live.jobs).await?),
+            stateful_sets: told.of(
+                &live.stateful_sets,
+                apply(context, namespace, name, stateful_sets, &live.stateful_sets).await?,
+            ),
+            deployments: told
+                .of(&live.deployments, apply(context, namespace, name, &open, &live.deployments).await?),
+            disruption_budgets: told.of(
+                &live.disruption_budgets,
+                apply(context, namespace, name, disruption_budgets, &live.disruption_budgets).await?,
+            ),
+        })
     };
+    let now = now.await;
+    // Also if a later object could not be brought back.
+    told.tell(context, archive).await;
+    let mut now = now?;
     let held_back = live
         .deployments
         .iter()
         .filter(|live| now.deployments.iter().all(|one| one.name_any() != live.name_any()));
     let held_back: Vec<_> = held_back.cloned().collect();
     now.deployments.extend(held_back);
-    for Drift { kind, name, manager } in drifts {
-        metrics::OPERATOR_DRIFTS.inc([kind]);
-        let note = format!("{kind} {name} was changed by {manager} and is as built again");
-        context.tell(archive, Reason::DriftCorrected, "Correct", note).await;
-        tracing::warn!(
-            archive = valid.name,
-            kind,
-            object = name,
-            manager,
-            "somebody else's change is undone"
-        );
-    }
     for name in prune(context, namespace, built, live).await? {
         context
             .tell(archive, Reason::Reconciled, "Remove", format!("{name} is built no longer and was removed"))
@@ -206,14 +208,81 @@ async fn bring(
     Ok((now, held))
 }
 
-fn take<K>(drifts: &mut Vec<Drift>, applied: Applied<K>) -> Vec<K> {
-    drifts.extend(applied.drifts);
-    applied.objects
+/// What others did to the archive's objects, and what was undone.
+struct Told<'a> {
+    history: &'a History,
+    drifts: Vec<Drift>,
+    /// Kind and name of objects that were applied once, and were not there.
+    deleted: Vec<(&'static str, String)>,
+}
+
+impl Told<'_> {
+    fn of<K: Kind>(&mut self, live: &[K], applied: Applied<K>) -> Vec<K> {
+        let is_new = |name: &&String| {
+            named(live, name).is_none() && applied.drifts.iter().all(|drift| drift.name != **name)
+        };
+        let new = applied.written.iter().filter(is_new);
+        let deleted = new.filter(|name| self.history.has(kind_of::<K>(), name));
+        self.deleted.extend(deleted.map(|name| (kind_of::<K>(), name.clone())));
+        self.drifts.extend(applied.drifts);
+        applied.objects
+    }
+
+    /// An event, a count and a line in the log for each.
+    async fn tell(self, context: &Context, archive: &ArchiveCore) {
+        for Drift { kind, name, manager } in self.drifts {
+            let note = format!("{kind} {name} was changed by {manager} and is as built again");
+            tell_drift(context, archive, (kind, name), (&manager, "Correct"), note).await;
+        }
+        for (kind, name) in self.deleted {
+            let note = format!("{kind} {name} was deleted by {UNKNOWN_MANAGER} and is made anew");
+            tell_drift(context, archive, (kind, name), (UNKNOWN_MANAGER, "Remake"), note).await;
+        }
+    }
+}
+
+async fn tell_drift(
+    context: &Context,
+    archive: &ArchiveCore,
+    (kind, name): (&'static str, String),
+    (manager, action): (&str, &str),
+    note: String,
+) {
+    metrics::OPERATOR_DRIFTS.inc([kind]);
+    let about = ObjectReference {
+        kind: Some(kind.to_owned()),
+        name: Some(name.clone()),
+        namespace: archive.namespace(),
+        ..ObjectReference::default()
+    };
+    context.tell_about(archive, Some(about), Reason::DriftCorrected, action, note).await;
+    let archive = archive.name_any();
+    tracing::warn!(archive, kind, object = name, manager, "what somebody else did is undone");
+}
+
+/// What is on record when this pass ends: all that was built, but for what the gate holds back.
+fn standing(built: &Objects, live: &Objects, held: &Held, world: &World) -> Result<Standing, Halt> {
+    let is_held = |one: &&Deployment| {
+        let component = one.labels().get(LABEL_COMPONENT);
+        held.iter().any(|(held, _)| component == Some(held))
+    };
+    let is_there = |one: &&Deployment| named(&live.deployments, &one.name_any()).is_some();
+    let as_before = built.deployments.iter().filter(is_held).filter(is_there).map(ResourceExt::name_any);
+    let open = built.deployments.iter().filter(|one| !is_held(one)).cloned().collect();
+    let applied = Objects { deployments: open, ..built.clone() };
+    let unwritable = |error: serde_json::Error| {
+        Halt::terminal(Reason::InvalidSpec, format!("the configuration cannot be recorded: {error}"))
+    };
+    Ok(Standing {
+        objects: applied.values().map_err(unwritable)?,
+        as_before: as_before.collect(),
+        referring: referring(&world.policies, &world.network_policy_sets).map_err(unwritable)?,
+    })
 }
 
 fn services(built: &Objects, live: &Objects, held: &Held) -> Vec<Progress> {
     let mut services: Vec<_> = live.stateful_sets.iter().map(gate::stateful_set_progress).collect();
-    for deployment in &built.deployments {
+    for deployment in built.deployments.iter().filter(|one| gate::is_service(one)) {
         let name = deployment.name_any();
         let live = live.deployments.iter().find(|live| live.name_any() == name);
         let mut progress = gate::deployment_progress(live.unwrap_or(deployment));
@@ -226,20 +295,6 @@ fn services(built: &Objects, live: &Objects, held: &Held) -> Vec<Progress> {
         services.push(progress);
     }
     services
-}
-
-fn core(context: &Context, valid: &ValidArchive, made: &Certificates) -> Result<Core, Halt> {
-    let at = |role| {
-        let (host, port) = address(valid, role, GRPC_PORT);
-        format!("{host}:{port}")
-    };
-    let addresses = [at(Role::Trust), at(Role::Storage), at(Role::Ingest)];
-    let archive = format!("{}/{}", valid.namespace, valid.name);
-    context.dialler.core(&archive, &made.operator, addresses).map_err(|source| Halt::Transient {
-        reason: Reason::CoreUnreachable,
-        what: "the archive cannot be called".to_owned(),
-        source,
-    })
 }
 
 /// An event for each change of Ready's reason.

@@ -19,6 +19,8 @@ pub(crate) struct Observed {
     /// An exchange of the certificate authority waits for this.
     pub exchange_waits_for: Option<String>,
     pub audit: Option<Audit>,
+    /// What is missing of the archive's own network policies.
+    pub network_waits_for: Option<String>,
     pub stopped: bool,
     /// This version of the archive cannot run what was applied.
     pub engine_missing: Option<String>,
@@ -101,6 +103,20 @@ pub(crate) fn paused(old: &ArchiveCoreStatus, now: Timestamp) -> ArchiveCoreStat
     status
 }
 
+/// The status of an archive that goes as soon as its ledger knows: nothing else changes.
+pub(crate) fn leaving(
+    old: &ArchiveCoreStatus,
+    generation: Option<i64>,
+    audit: &Audit,
+    now: Timestamp,
+) -> ArchiveCoreStatus {
+    let mut status = old.clone();
+    let (state, reason, message) = recorded(audit);
+    let type_ = ConditionType::AuditRecorded;
+    set_condition(&mut status.conditions, type_, state, (reason, &message), generation, now);
+    status
+}
+
 type Verdict = (ConditionStatus, &'static str, String);
 
 fn as_refs(verdict: &Verdict) -> (ConditionStatus, &str, &str) {
@@ -140,7 +156,7 @@ fn rollout(observed: &Observed) -> Option<String> {
     let waiting = observed.services.iter().flatten().filter_map(|service| {
         Some(format!("{} waits for {}", service.component, service.waiting_for.as_ref()?))
     });
-    let waiting: Vec<_> = waiting.collect();
+    let waiting: Vec<_> = waiting.chain(observed.network_waits_for.clone()).collect();
     (!waiting.is_empty()).then(|| waiting.join("; "))
 }
 

@@ -98,6 +98,14 @@ impl Dialler {
         Ok(core)
     }
 
+    /// Where `address` (`HOST:PORT`) is reached: for calls without a certificate.
+    pub(crate) fn reached_at(&self, address: &str) -> String {
+        self.overrides
+            .0
+            .get(address)
+            .map_or_else(|| address.to_owned(), |(host, port)| format!("{host}:{port}"))
+    }
+
     fn target(&self, address: &str) -> anyhow::Result<Target> {
         let target: Target = address.parse()?;
         Ok(match self.overrides.0.get(address) {

@@ -25,7 +25,7 @@ const LEAVES: u32 = 1_000;
 /// Bytes of a blob in one message of `PutBlobs` (proto/openarchive/storage/v1).
 const CHUNK_BYTES_MAX: usize = 256 * 1024;
 /// Tenant and class of what belongs to the archive as a whole.
-const ARCHIVE_WIDE: &str = "_";
+pub(super) const ARCHIVE_WIDE: &str = "_";
 const SYSTEM_CLASS: &str = "system";
 
 /// Where the log of configurations stands.
@@ -107,11 +107,11 @@ async fn put_body(storage: RpcChannel, delivery: &Delivery) -> anyhow::Result<()
     answer.map(drop).map_err(|status| failed("storage cannot keep a configuration", &status))
 }
 
-fn log() -> Log {
+pub(super) fn log() -> Log {
     Log { tenant: ARCHIVE_WIDE.to_owned(), stream: "config".to_owned() }
 }
 
-fn timed<T>(message: T) -> Request<T> {
+pub(super) fn timed<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(DEADLINE);
     request

@@ -6,12 +6,16 @@ use k8s_openapi::api::{
 };
 use kube::{Api, Resource, ResourceExt, api::ListParams};
 use openarchive_operator_api::{
-    ArchiveCore, EdgeAgent, LABEL_INSTANCE, LABEL_NAME, NetworkPolicySet, PART_OF, PolicyMode,
+    ArchiveCore, ConditionType, Conditions, EdgeAgent, Enforcement, LABEL_INSTANCE, LABEL_NAME,
+    NetworkPolicySet, NetworkPolicySetStatus, PART_OF, PolicyMode,
 };
 use openarchive_operator_netpol::{Facts, build, fingerprints, graph_hash};
 use openarchive_telemetry::metrics;
 
-use super::status::{Observed, status};
+use super::{
+    ask::ask,
+    status::{Observed, status},
+};
 use crate::{
     Context, Halt, RESYNC_AFTER, Reason,
     apply::apply,
@@ -20,6 +24,9 @@ use crate::{
     prune::prune_kind,
     status_writer::write_status,
 };
+
+/// While it is not known that the policies are enforced, or known that they are not.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// One pass. The status is written at its end, also when it fails.
 pub(crate) async fn reconcile(set: Arc<NetworkPolicySet>, context: Arc<Context>) -> Result<Duration, Halt> {
@@ -32,15 +39,33 @@ pub(crate) async fn reconcile(set: Arc<NetworkPolicySet>, context: Arc<Context>)
     let old = set.status.clone().unwrap_or_default();
     let halt = outcome.as_ref().err();
     let new = status(&old, set.metadata.generation, set.spec.mode, &observed, halt, context.now());
-    write_status(&context, &*set, set.status.as_ref(), &new).await?;
-    outcome.map(|()| RESYNC_AFTER)
+    if write_status(&context, &*set, set.status.as_ref(), &new).await? {
+        tell_not_enforced(&context, &set, &old, &new).await;
+    }
+    outcome
 }
 
-async fn pass(context: &Context, set: &NetworkPolicySet, observed: &mut Observed) -> Result<(), Halt> {
-    let namespace = set.namespace().unwrap_or_default();
-    if yields(context, set, &namespace).await? {
-        return Ok(());
+/// An event when the verdict turns to `NotEnforced`, and none while it stays.
+async fn tell_not_enforced(
+    context: &Context,
+    set: &NetworkPolicySet,
+    old: &NetworkPolicySetStatus,
+    new: &NetworkPolicySetStatus,
+) {
+    let is_so = |status: &NetworkPolicySetStatus| {
+        status.enforcement.as_ref().is_some_and(|it| it.verdict == Enforcement::NotEnforced)
+    };
+    if is_so(new) && !is_so(old) {
+        let condition = new.conditions.of_type(ConditionType::EnforcementVerified);
+        let note = condition.map(|condition| condition.message.clone()).unwrap_or_default();
+        context.tell(set, Reason::NotEnforced, "Probe", note).await;
     }
+}
+
+/// Answers when to look again.
+async fn pass(context: &Context, set: &NetworkPolicySet, observed: &mut Observed) -> Result<Duration, Halt> {
+    let namespace = set.namespace().unwrap_or_default();
+    give_way(context, set, &namespace).await?;
     let (archive, facts) = dereference(context, set, &namespace).await?;
     let mut policies = build(&facts);
     for policy in &mut policies {
@@ -71,7 +96,13 @@ async fn pass(context: &Context, set: &NetworkPolicySet, observed: &mut Observed
         |error: openarchive_ledger::jcs::JcsError| Halt::terminal(Reason::InvalidSpec, error.to_string());
     observed.fingerprints = fingerprints(&policies).map_err(no_hash)?;
     observed.graph_hash = Some(graph_hash(&policies).map_err(no_hash)?);
-    Ok(())
+    let answer = ask(context, &archive).await;
+    let verdict = answer.verdict;
+    observed.enforcement = Some(answer);
+    // In mode Audit it is known beforehand, and nobody is to be woken for it.
+    let alarms = verdict == Enforcement::NotEnforced && set.spec.mode == PolicyMode::Enforce;
+    metrics::OPERATOR_NOT_ENFORCED.set([&format!("{namespace}/{}", archive.name)], f64::from(alarms));
+    Ok(if verdict == Enforcement::Verified || archive.stopped { RESYNC_AFTER } else { ASK_AGAIN_AFTER })
 }
 
 /// With empty lists instead of none: what is not said nobody owns, and a rule that somebody adds there would stay.
@@ -84,8 +115,9 @@ fn spelled_out(policies: &[NetworkPolicy]) -> Vec<NetworkPolicy> {
     policies
 }
 
-/// The set that an archive made for itself gives way to one that somebody wrote; two of those are nobody's.
-async fn yields(context: &Context, set: &NetworkPolicySet, namespace: &str) -> Result<bool, Halt> {
+/// The set that an archive made for itself gives way to one that somebody wrote, and its archive removes it; two of those are
+/// nobody's.
+async fn give_way(context: &Context, set: &NetworkPolicySet, namespace: &str) -> Result<(), Halt> {
     let name = &set.spec.archive_ref.name;
     let sets: Vec<NetworkPolicySet> = list(&context.client, namespace, "").await?;
     let is_own =
@@ -96,10 +128,15 @@ async fn yields(context: &Context, set: &NetworkPolicySet, namespace: &str) -> R
             && other.meta().deletion_timestamp.is_none()
     });
     let written: Vec<_> = others.filter(|other| !is_own(other)).map(ResourceExt::name_any).collect();
-    if written.is_empty() || is_own(set) {
-        return Ok(!written.is_empty());
+    if written.is_empty() {
+        return Ok(());
     }
-    let message = format!("{} refers to archive {name}, too: keep one NetworkPolicySet", written.join(", "));
+    let written = written.join(", ");
+    if is_own(set) {
+        let message = format!("gives way to {written}, which refers to archive {name}, and will be removed");
+        return Err(Halt::waiting(Reason::Progressing, message, RESYNC_AFTER));
+    }
+    let message = format!("{written} refers to archive {name}, too: keep one NetworkPolicySet");
     Err(Halt::terminal(Reason::InvalidSpec, message))
 }
 

@@ -3,11 +3,12 @@
 use k8s_openapi::{api::networking::v1::NetworkPolicy, jiff::Timestamp};
 use kube::ResourceExt;
 use openarchive_operator_api::{
-    ConditionStatus, ConditionType, Enforcement, EnforcementStatus, NetworkPolicySetStatus, PolicyMode,
-    PolicyStatus, set_condition,
+    ConditionStatus, ConditionType, Conditions, Enforcement, EnforcementStatus, NetworkPolicySet,
+    NetworkPolicySetStatus, PolicyMode, PolicyStatus, set_condition,
 };
 use openarchive_operator_netpol::Fingerprint;
 
+use super::ask::Answer;
 use crate::{Halt, Reason, apply::Drift};
 
 /// Most names in `uncoveredPods`.
@@ -23,6 +24,20 @@ pub(super) struct Observed {
     pub(super) written: Vec<String>,
     pub(super) drifts: Vec<Drift>,
     pub(super) uncovered_pods: Vec<String>,
+    /// `None`: the pass did not come so far as to ask, and what the status says stays.
+    pub(super) enforcement: Option<Answer>,
+}
+
+/// What is missing until the policies of `set` are as its present specification wants them.
+pub(crate) fn waits_for(set: &NetworkPolicySet) -> Option<String> {
+    let status = set.status.as_ref();
+    let is_of_now = status.is_some_and(|status| status.observed_generation == set.metadata.generation);
+    let ready = status.and_then(|status| status.conditions.of_type(ConditionType::Ready));
+    match ready.filter(|_| is_of_now) {
+        None => Some("network policies wait to be applied".to_owned()),
+        Some(ready) if ready.status == ConditionStatus::True.name() => None,
+        Some(ready) => Some(format!("network policies: {}", ready.message)),
+    }
 }
 
 pub(super) fn status(
@@ -41,8 +56,15 @@ pub(super) fn status(
             observed.fingerprints.iter().map(|print| policy(old, print, mode, observed, now)).collect();
         status.uncovered_pods = observed.uncovered_pods.iter().take(UNCOVERED_PODS_MAX).cloned().collect();
     }
-    // Nobody has probed: this version runs no prober.
-    status.enforcement.get_or_insert(EnforcementStatus { verdict: Enforcement::Unverified, probed_at: None });
+    let never = EnforcementStatus { verdict: Enforcement::Unverified, probed_at: None };
+    status.enforcement = Some(match (&observed.enforcement, status.enforcement) {
+        (None, old) => old.unwrap_or(never),
+        // The time moves with the verdict alone, or each pass would write it.
+        (Some(answer), Some(old)) if old.verdict == answer.verdict && old.probed_at.is_some() => old,
+        (Some(answer), _) => {
+            EnforcementStatus { verdict: answer.verdict, probed_at: answer.probed_at.clone() }
+        }
+    });
     conditions(&mut status, generation, mode, observed, halt, now);
     status
 }
@@ -131,10 +153,16 @@ fn conditions(
         let reason = if drifted.is_some() { Reason::DriftCorrected } else { Reason::Reconciled };
         set(ConditionType::Drifted, if drifted.is_some() { True } else { False }, reason.name(), &message);
     }
-    set(
-        ConditionType::EnforcementVerified,
-        Unknown,
-        "Unverified",
-        "no prober has answered: this version runs none",
-    );
+    if let Some(Answer { verdict, reason, .. }) = &observed.enforcement {
+        let (state, name) = match verdict {
+            Enforcement::Verified => (True, "Verified"),
+            Enforcement::NotEnforced => (False, Reason::NotEnforced.name()),
+            Enforcement::Unverified => (Unknown, "Unverified"),
+        };
+        let audit = match (verdict, mode) {
+            (Enforcement::NotEnforced, PolicyMode::Audit) => "; mode Audit applies no policy",
+            _ => "",
+        };
+        set(ConditionType::EnforcementVerified, state, name, &format!("{reason}{audit}"));
+    }
 }

@@ -15,7 +15,10 @@ use openarchive_operator_api::{ArchiveCore, NetworkPolicySet};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::support::{WAIT, condition, has, names, site, standalone};
+use crate::{
+    life::{enforced, inventory, network_policy_set},
+    support::{Site, WAIT, condition, has, names, site, standalone},
+};
 
 #[tokio::test]
 async fn an_archive_becomes_ready_and_a_second_pass_writes_nothing() {
@@ -24,9 +27,9 @@ async fn an_archive_becomes_ready_and_a_second_pass_writes_nothing() {
     site.apply::<ArchiveCore>(standalone("main")).await;
     site.until::<ArchiveCore>("main", "is ready", has("Ready", "True")).await;
     assert_eq!(names::<StatefulSet>(&site, "main").await, ["main-all"]);
-    assert_eq!(names::<Service>(&site, "main").await, ["main-all"]);
-    assert_eq!(names::<ServiceAccount>(&site, "main").await, ["main-all"]);
-    assert_eq!(names::<ConfigMap>(&site, "main").await, ["main-config"]);
+    assert_eq!(names::<Service>(&site, "main").await, ["main-all", "main-prober"]);
+    assert_eq!(names::<ServiceAccount>(&site, "main").await, ["main-all", "main-prober"]);
+    assert_eq!(names::<ConfigMap>(&site, "main").await, ["main-config", "main-prober-config"]);
     assert_eq!(
         names::<Secret>(&site, "main").await,
         ["main-agents-ca", "main-all-tls", "main-ca", "main-operator-tls", "main-snapshot-mac"]
@@ -65,7 +68,7 @@ async fn an_archive_becomes_ready_and_a_second_pass_writes_nothing() {
     assert_eq!(site.writes_since(mark), [], "a pass over an unchanged world writes");
 }
 
-async fn names_of_revisions(site: &crate::support::Site) -> Vec<String> {
+async fn names_of_revisions(site: &Site) -> Vec<String> {
     let found = site.api::<ControllerRevision>().list(&kube::api::ListParams::default()).await.unwrap();
     let ours = found.items.iter().filter(|revision| revision.name_any().starts_with("main-config-"));
     ours.map(ResourceExt::name_any).collect()
@@ -159,7 +162,7 @@ async fn a_paused_archive_is_left_alone_until_it_goes_on() {
             .is_some_and(|version| version == "0.2.0")
     };
     site.until::<ArchiveCore>("main", "runs 0.2.0", version).await;
-    assert_eq!(names::<Service>(&site, "main").await, ["main-all"]);
+    assert_eq!(names::<Service>(&site, "main").await, ["main-all", "main-prober"]);
 }
 
 #[tokio::test]
@@ -168,6 +171,7 @@ async fn deleting_an_archive_leaves_keys_volumes_and_history() {
     let site = site.with_operator().await;
     site.apply::<ArchiveCore>(standalone("main")).await;
     site.until::<ArchiveCore>("main", "is ready", has("Ready", "True")).await;
+    site.until::<NetworkPolicySet>("main", "is enforced", enforced).await;
     site.quiet().await;
     let secrets = || async {
         let names = names::<Secret>(&site, "main").await;
@@ -177,12 +181,25 @@ async fn deleting_an_archive_leaves_keys_volumes_and_history() {
         }
         data
     };
-    let before = secrets().await;
-    site.api::<ArchiveCore>().delete("main", &DeleteParams::foreground()).await.unwrap();
+    let (before, revisions) = (secrets().await, names_of_revisions(&site).await);
+    assert_eq!(revisions.len(), 1);
+    site.api::<ArchiveCore>().delete("main", &DeleteParams::background()).await.unwrap();
+    // It never had a ledger that must learn of its end.
     site.until::<ArchiveCore>("main", "is gone", |archive: Option<&ArchiveCore>| archive.is_none()).await;
-    site.until::<StatefulSet>("main-all", "is gone", |set: Option<&StatefulSet>| set.is_none()).await;
+    // What it owned goes by the garbage collector.
+    let begun = Instant::now();
+    loop {
+        let mut left = inventory(&site).await;
+        left.remove("Secret");
+        if left.values().all(Vec::is_empty) {
+            break;
+        }
+        assert!(begun.elapsed() < WAIT, "it is left behind: {left:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
     assert_eq!(secrets().await, before);
-    assert_eq!(names_of_revisions(&site).await.len(), 1);
+    let kept = names_of_revisions(&site).await;
+    assert!(revisions.iter().all(|revision| kept.contains(revision)), "{kept:?}");
     let claims = site.api::<PersistentVolumeClaim>().list(&kube::api::ListParams::default()).await.unwrap();
     assert_eq!(claims.items.iter().map(ResourceExt::name_any).collect::<Vec<_>>(), ["data-main-all-0"]);
 
@@ -190,6 +207,46 @@ async fn deleting_an_archive_leaves_keys_volumes_and_history() {
     site.apply::<ArchiveCore>(standalone("main")).await;
     site.until::<ArchiveCore>("main", "is ready again", has("Ready", "True")).await;
     assert_eq!(secrets().await, before);
+}
+
+#[tokio::test]
+async fn the_archives_own_network_policies_come_back_when_a_written_set_goes() {
+    let Some(site) = site("given-way").await else { return };
+    let site = site.with_operator().await;
+    let closed = async || site.api::<NetworkPolicy>().get_opt("main-default-deny").await.unwrap().is_some();
+    site.apply::<ArchiveCore>(standalone("main")).await;
+    site.until::<NetworkPolicySet>("main", "is enforced", enforced).await;
+    let policies = names::<NetworkPolicy>(&site, "main").await;
+    site.apply::<NetworkPolicySet>(network_policy_set("written", "main", "Enforce")).await;
+    site.until::<NetworkPolicySet>("main", "has given way", |set: Option<&NetworkPolicySet>| set.is_none())
+        .await;
+    site.until::<NetworkPolicySet>("written", "is enforced", enforced).await;
+    assert!(closed().await);
+    // Deleted twice: the archive's own is made again as well.
+    for name in ["written", "main"] {
+        let of = site.api::<NetworkPolicySet>().get(name).await.unwrap().uid();
+        site.api::<NetworkPolicySet>().delete(name, &DeleteParams::default()).await.unwrap();
+        site.until::<NetworkPolicySet>("main", "is enforced", move |set: Option<&NetworkPolicySet>| {
+            set.is_some_and(|found| found.uid() != of) && enforced(set)
+        })
+        .await;
+        // The garbage collector takes those of the set before; they are made anew until they stand.
+        let begun = Instant::now();
+        while names::<NetworkPolicy>(&site, "main").await != policies || !owned_by_set(&site).await {
+            assert!(begun.elapsed() < WAIT, "{:?}", names::<NetworkPolicy>(&site, "main").await);
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    }
+    site.quiet().await;
+    assert_eq!(names::<NetworkPolicy>(&site, "main").await, policies);
+}
+
+/// Every policy belongs to the set `main` that stands.
+async fn owned_by_set(site: &Site) -> bool {
+    let set = site.api::<NetworkPolicySet>().get("main").await.unwrap().uid();
+    let policies = site.api::<NetworkPolicy>().list(&kube::api::ListParams::default()).await.unwrap();
+    let owner = |policy: &NetworkPolicy| policy.owner_references().first().map(|owner| owner.uid.clone());
+    policies.items.iter().all(|policy| owner(policy) == set)
 }
 
 #[tokio::test]
@@ -247,12 +304,12 @@ async fn services_start_in_order_behind_the_migration_and_the_missing_engine_is_
         waits_for("trust", "the database to be migrated"),
     )
     .await;
-    assert_eq!(names::<Deployment>(&site, "main").await, [""; 0]);
+    assert_eq!(names::<Deployment>(&site, "main").await, ["main-prober"]);
 
     site.cluster.node().unwrap().release(&site.namespace, &migration);
     site.until::<ArchiveCore>("main", "waits for storage", waits_for("gateway", "storage to be rolled out"))
         .await;
-    assert_eq!(names::<Deployment>(&site, "main").await, ["main-storage", "main-trust"]);
+    assert_eq!(names::<Deployment>(&site, "main").await, ["main-prober", "main-storage", "main-trust"]);
 
     site.cluster.node().unwrap().release(&site.namespace, &storage);
     site.until::<Deployment>("main-gateway", "is there", |one: Option<&Deployment>| one.is_some()).await;

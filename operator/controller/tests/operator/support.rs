@@ -12,7 +12,8 @@ use kube::{
     core::NamespaceResourceScope,
     runtime::wait::{Condition, await_condition},
 };
-use openarchive_domain::SystemClock;
+use openarchive_domain::{Clock, SystemClock};
+use openarchive_e2e::Ctl;
 use openarchive_operator_api::{ArchiveCore, crds};
 use openarchive_operator_cluster::{
     Cluster,
@@ -32,6 +33,8 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
+use crate::kstatus::{Standing, standing};
+
 /// Longest wait for the operator on a busy machine.
 pub(crate) const WAIT: Duration = Duration::from_secs(90);
 /// Service accounts are in these groups; ours needs no more than its own.
@@ -42,14 +45,17 @@ pub(crate) struct Site {
     pub(crate) cluster: Cluster,
     pub(crate) admin: Client,
     pub(crate) namespace: String,
-    user: String,
-    operator: Option<Operator>,
+    pub(crate) user: String,
+    /// Where the audit log stood when nobody had looked at the namespace yet.
+    pub(crate) begun: Mark,
+    operators: Vec<Operator>,
     keys: tempfile::TempDir,
 }
 
+/// Ends when it is dropped.
 struct Operator {
-    _stop: oneshot::Sender<()>,
-    _task: JoinHandle<()>,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
 }
 
 /// `None`: there are no programs of Kubernetes, which was printed as SKIP.
@@ -59,11 +65,12 @@ pub(crate) async fn site(namespace: &str) -> Option<Site> {
     let admin = cluster.admin().await.unwrap();
     let user = format!("system:serviceaccount:{namespace}:openarchive-operator");
     let site = Site {
+        begun: cluster.requests().mark().unwrap(),
         cluster,
         admin,
         namespace: namespace.to_owned(),
         user,
-        operator: None,
+        operators: Vec::new(),
         keys: tempfile::tempdir().unwrap(),
     };
     let metadata = |name: &str| ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
@@ -106,14 +113,20 @@ impl Site {
         self.cluster.client(&self.user, GROUP).await.unwrap()
     }
 
+    /// One more operator, with keys of its own.
     pub(crate) async fn start(&mut self, client: Client, overrides: DialOverrides) {
+        self.start_at(client, overrides, Arc::new(SystemClock)).await;
+    }
+
+    pub(crate) async fn start_at(&mut self, client: Client, overrides: DialOverrides, clock: Arc<dyn Clock>) {
         let settings = Settings {
             namespace: Some(self.namespace.clone()),
             operator_namespace: self.namespace.clone(),
             image_registry: "registry.test".to_owned(),
         };
-        let dialler = Dialler::new(&self.keys.path().join("keys"), overrides).unwrap();
-        let context = Arc::new(Context::new(client, Arc::new(SystemClock), settings, dialler));
+        let dialler =
+            Dialler::new(&self.keys.path().join(self.operators.len().to_string()), overrides).unwrap();
+        let context = Arc::new(Context::new(client, clock, settings, dialler));
         let (stop, stopped) = oneshot::channel();
         let ready = Ready::default();
         let seen = ready.clone();
@@ -125,7 +138,15 @@ impl Site {
             assert!(begun.elapsed() < WAIT, "the caches are not filled");
             sleep(Duration::from_millis(20)).await;
         }
-        self.operator = Some(Operator { _stop: stop, _task: task });
+        self.operators.push(Operator { stop, task });
+    }
+
+    /// Returns when the passes in hand have ended.
+    pub(crate) async fn stop(&mut self) {
+        for Operator { stop, task } in self.operators.drain(..) {
+            drop(stop);
+            timeout(WAIT, task).await.expect("the operator does not end").unwrap();
+        }
     }
 
     pub(crate) fn api<K>(&self) -> Api<K>
@@ -164,8 +185,57 @@ impl Site {
             let now = self.api::<K>().get_opt(name).await.unwrap();
             println!("{}", serde_json::to_string_pretty(&now).unwrap());
         }
-        assert!(outcome.is_ok(), "waited in vain until {name} {what}: it stands above");
+        assert!(outcome.is_ok(), "waited in vain in {} until {name} {what}: it stands above", self.namespace);
         outcome.unwrap().unwrap()
+    }
+
+    /// Makes the operator look at the archive again, and returns when a pass that began after the call has ended.
+    pub(crate) async fn pass(&self, archive: &str) {
+        // The first one may have been under way already, and the beginning of the third is the end of the second.
+        for _ in 0..3 {
+            let mark = self.mark();
+            let touched =
+                serde_json::json!({"metadata": {"annotations": {"test/touched": format!("{mark:?}")}}});
+            self.api::<ArchiveCore>()
+                .patch(archive, &PatchParams::default(), &Patch::Merge(&touched))
+                .await
+                .unwrap();
+            self.seen(mark, "controllerrevisions", "list").await;
+        }
+    }
+
+    /// Waits until the operator has made such a request since `mark`.
+    pub(crate) async fn seen(&self, mark: Mark, resource: &str, verb: &str) {
+        let is_it = |request: &Request| request.right.resource == resource && request.right.verb == verb;
+        let begun = Instant::now();
+        while !self.requests_since(mark).iter().any(is_it) {
+            assert!(begun.elapsed() < WAIT, "the operator does not {verb} {resource}");
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// How kstatus judges the object of that name.
+    pub(crate) async fn standing<K>(&self, name: &str) -> Standing
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Serialize,
+    {
+        standing(&serde_json::to_value(self.api::<K>().get(name).await.unwrap()).unwrap())
+    }
+
+    /// Runs the real kubectl in the namespace, without holding up the operator.
+    pub(crate) async fn kubectl(&self, arguments: &[&str]) -> Ctl {
+        let (cluster, namespace) = (self.cluster.clone(), self.namespace.clone());
+        let arguments: Vec<_> = arguments.iter().map(|one| (*one).to_owned()).collect();
+        let run = move || {
+            let mut all = vec!["--namespace", namespace.as_str()];
+            all.extend(arguments.iter().map(String::as_str));
+            cluster.kubectl(&all).unwrap()
+        };
+        tokio::task::spawn_blocking(run).await.unwrap()
     }
 
     /// Waits until nothing has been written for two seconds, and answers the mark from then on.
@@ -195,6 +265,26 @@ impl Site {
 
     pub(crate) fn writes_since(&self, mark: Mark) -> Vec<Request> {
         self.requests_since(mark).into_iter().filter(|request| request.right.writes()).collect()
+    }
+}
+
+/// The object's condition of a type: its status and its reason.
+pub(crate) fn state<K: Serialize>(object: &K, type_: &str) -> Option<(String, String)> {
+    let object = serde_json::to_value(object).unwrap();
+    let conditions = object["status"]["conditions"].as_array()?;
+    let found = conditions.iter().find(|one| one["type"] == type_)?;
+    Some((found["status"].as_str()?.to_owned(), found["reason"].as_str()?.to_owned()))
+}
+
+/// The object of any kind has this condition, with the given status and reason (any, where that is empty).
+pub(crate) fn is<K: Serialize>(
+    type_: &'static str,
+    status: &'static str,
+    reason: &'static str,
+) -> impl Condition<K> {
+    move |object: Option<&K>| {
+        let found = object.and_then(|object| state(object, type_));
+        found.is_some_and(|(found, why)| found == status && (reason.is_empty() || why == reason))
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) fn standalone() -> Draft {
         clients: Vec::new(),
         database: None,
         object_store: None,
-        search_engine: None,
+        search_engine: Vec::new(),
         dns: cluster_dns(),
         monitoring: None,
         operator: pods_of("openarchive-system", &[("app.kubernetes.io/name", "openarchive-operator")]),
@@ -60,7 +60,10 @@ pub(crate) fn distributed() -> Draft {
         clients: vec![range("203.0.113.0/24"), range("2001:db8:443::/48")],
         database: Some(Destination::Cidrs { ranges: vec![range("172.16.5.0/28")], port: 6432 }),
         object_store: Some(Destination::Pods { pods: pods_of("minio", &[("app", "minio")]), port: 9000 }),
-        search_engine: Some(Destination::Pods { pods: pods_of("search", &[]), port: 9200 }),
+        search_engine: vec![
+            Destination::Pods { pods: pods_of("search", &[]), port: 9200 },
+            Destination::Cidrs { ranges: vec![range("198.51.101.0/32")], port: 443 },
+        ],
         dns: Dns { node_local: vec![range("169.254.20.10/32")], ..cluster_dns() },
         monitoring: Some(pods_of("monitoring", &[])),
         extra_edges: vec![

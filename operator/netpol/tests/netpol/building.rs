@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use openarchive_operator_netpol::{
     Agent, CIDRS_MAX, Destination, Draft, EXTRA_EDGES_MAX, End, ExtraEdge, Facts, Fault, Labels, Listener,
-    Pods, Prober, REASON_BYTES_MAX, build, fingerprints, graph_hash, of_namespace,
+    Pods, Prober, REASON_BYTES_MAX, SEARCH_NODES_MAX, build, fingerprints, graph_hash, of_namespace,
 };
 use openarchive_topology::{HEALTH_PORT, Role};
 
@@ -158,6 +158,9 @@ fn facts_that_would_make_wrong_policies_are_refused() {
     check("external agents", Fault::TooMany(CIDRS_MAX), &|draft| draft.external_agents.clone_from(&many));
     let nowhere = Some(Destination::Cidrs { ranges: vec![], port: 1 });
     check("database", Fault::NoAddress, &|draft| draft.database.clone_from(&nowhere));
+    let nodes = vec![distributed().search_engine[0].clone(); SEARCH_NODES_MAX + 1];
+    check("search engine", Fault::TooMany(SEARCH_NODES_MAX), &|draft| draft.search_engine.clone_from(&nodes));
+    check("search engine", Fault::NoAddress, &|draft| draft.search_engine.extend(nowhere.clone()));
     let no_port = Some(Destination::Pods { pods: pods_of("minio", &[]), port: 0 });
     check("object store", Fault::Port, &|draft| draft.object_store.clone_from(&no_port));
     let everywhere = Pods { namespaces: Labels::new(), pods: labels(&[("app", "x")]) };
@@ -181,6 +184,7 @@ fn facts_that_would_make_wrong_policies_are_refused() {
 #[test]
 fn facts_at_their_limits_are_taken() {
     let mut draft = distributed();
+    draft.search_engine = vec![draft.search_engine[0].clone(); SEARCH_NODES_MAX];
     draft.clients = vec!["192.0.2.0/24".parse().unwrap(); CIDRS_MAX];
     draft.extra_edges = vec![draft.extra_edges[0].clone(); EXTRA_EDGES_MAX];
     draft.extra_edges[0].reason = "x".repeat(REASON_BYTES_MAX);

@@ -240,7 +240,9 @@ fn some_facts() -> impl Strategy<Value = Facts> {
             node_local
         }),
     ];
-    let destinations = (destination(), destination(), destination());
+    let search_engine =
+        vec(destination(), 0..3).prop_map(|some| some.into_iter().flatten().collect::<Vec<_>>());
+    let destinations = (destination(), destination(), search_engine);
     let outside = (ranges(), ranges(), monitoring, selected_pods(), dns);
     (layout, agents(), destinations, outside, prober, vec(extra_edge(), 0..6)).prop_map(
         |(layout, agents, destinations, outside, prober, mut extra_edges)| {

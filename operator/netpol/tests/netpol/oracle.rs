@@ -79,15 +79,11 @@ impl Question<'_> {
             return false;
         }
         let tcp = |port: u16| self.protocol == Protocol::Tcp && self.port == port;
-        let configured = |destination: &Option<Destination>| match destination {
-            Some(Destination::Cidrs { port, .. } | Destination::Pods { port, .. }) => tcp(*port),
-            None => false,
-        };
         let right_port = match edge.to {
-            Endpoint::Database => configured(&self.facts.database),
-            Endpoint::ObjectStore => configured(&self.facts.object_store),
-            Endpoint::SearchEngine => configured(&self.facts.search_engine),
-            // These two depend on who it is.
+            // These depend on who it is.
+            Endpoint::Database | Endpoint::ObjectStore | Endpoint::SearchEngine => {
+                return self.is_end(edge.from, self.from, from) && self.is_destination(edge.to, to);
+            }
             Endpoint::Dns => return self.is_end(edge.from, self.from, from) && self.resolves(to),
             Endpoint::Agent if edge.from == Endpoint::MailServer => return self.takes_mail(from, to),
             _ => tcp(edge.port),
@@ -152,8 +148,7 @@ impl Question<'_> {
         let mut ends = vec![End::Role(Role::Operator), End::Pods(facts.dns.pods.clone())];
         ends.extend(facts.monitoring.iter().cloned().map(End::Pods));
         let mut ranges = vec![];
-        for destination in [&facts.database, &facts.object_store, &facts.search_engine].into_iter().flatten()
-        {
+        for destination in facts.database.iter().chain(&facts.object_store).chain(&facts.search_engine) {
             match destination {
                 Destination::Cidrs { ranges: list, .. } => ranges.extend(list),
                 Destination::Pods { pods, .. } => ends.push(End::Pods(pods.clone())),
@@ -185,24 +180,38 @@ impl Question<'_> {
             }
             (Endpoint::Migrate, _) => facts.database.is_some() && self.component(party) == Some("migrate"),
             (Endpoint::Prober, _) => facts.prober.is_some() && self.component(party) == Some("prober"),
-            (Endpoint::MailServer | Endpoint::Dns | Endpoint::KubernetesApi | Endpoint::Node, _)
+            // Mail servers, DNS and what the archive uses have a port of their own: see `is_edge`.
+            (
+                Endpoint::MailServer
+                | Endpoint::Dns
+                | Endpoint::Database
+                | Endpoint::ObjectStore
+                | Endpoint::SearchEngine
+                | Endpoint::KubernetesApi
+                | Endpoint::Node,
+                _,
+            )
             | (_, As::Own) => false,
             (Endpoint::Client, As::Seen) => contains(&facts.clients, party),
             (Endpoint::Monitoring, As::Seen) => {
                 facts.monitoring.as_ref().is_some_and(|pods| self.selects(pods, party))
             }
-            (Endpoint::Database, As::Seen) => self.is_destination(facts.database.as_ref(), party),
-            (Endpoint::ObjectStore, As::Seen) => self.is_destination(facts.object_store.as_ref(), party),
-            (Endpoint::SearchEngine, As::Seen) => self.is_destination(facts.search_engine.as_ref(), party),
         }
     }
 
-    fn is_destination(&self, destination: Option<&Destination>, party: &Party) -> bool {
-        match destination {
-            None => false,
-            Some(Destination::Cidrs { ranges, .. }) => contains(ranges, party),
-            Some(Destination::Pods { pods, .. }) => self.selects(pods, party),
-        }
+    /// One of the places where the facts say that `endpoint` is, at its port.
+    fn is_destination(&self, endpoint: Endpoint, to: As) -> bool {
+        let facts = self.facts;
+        let places: Vec<_> = match endpoint {
+            Endpoint::Database => facts.database.iter().collect(),
+            Endpoint::ObjectStore => facts.object_store.iter().collect(),
+            _ => facts.search_engine.iter().collect(),
+        };
+        let is_there = |place: &&Destination| match place {
+            Destination::Cidrs { ranges, port } => self.port == *port && contains(ranges, self.to),
+            Destination::Pods { pods, port } => self.port == *port && self.selects(pods, self.to),
+        };
+        matches!(to, As::Seen) && self.protocol == Protocol::Tcp && places.iter().any(is_there)
     }
 
     fn own<'p>(&self, party: &'p Party) -> Option<&'p Pod> {

@@ -48,7 +48,9 @@ fn bundle(world: &World, given: Given<'_>) -> Result<SecretData, BundleError> {
     let Given { host, port, policy: log_policy, token } = given;
     let agent: AgentRef = "acme/mx1".parse().unwrap();
     let ingest = &world.specs[0];
-    external_bundle(&ExternalAgent { agent: &agent, host, port, ingest, log_policy, token }, &world.state())
+    let authorities = world.state().bundle();
+    let authorities = authorities.as_bytes();
+    external_bundle(&ExternalAgent { agent: &agent, host, port, ingest, log_policy, token, authorities })
 }
 
 fn unpack(bundle: &SecretData, folder: &Path) {

@@ -51,6 +51,33 @@ fn a_whole_history_has_no_findings_whatever_else_is_in_log_and_cluster() {
 }
 
 #[test]
+fn several_snapshots_of_one_generation_and_the_last_of_a_deleted_object_are_one_chain() {
+    let policy = |years: u32| {
+        serde_json::json!({
+            "apiVersion": "openarchive.dev/v1alpha1", "kind": "RetentionPolicy",
+            "metadata": { "name": "books", "namespace": "mail" }, "spec": { "keepFor": { "years": years } },
+        })
+    };
+    let mut chain: Vec<Snapshot> = vec![after(None, applied(4))];
+    for years in [10, 11] {
+        let mut now = applied(4);
+        now.objects.push(policy(years));
+        chain.push(after(chain.last(), now));
+    }
+    let last = ConfigLeaf::of(chain.last().unwrap());
+    chain.push(Snapshot::take_deletion(applied(5), &crate::fixtures::mac(), Some(&last)).unwrap());
+    let again = Applied { uid: "00000000-0000-4000-8000-000000000002".to_owned(), ..applied(1) };
+    chain.push(after(chain.last(), again));
+    for recorded in 0..=chain.len() {
+        let verified = verify(&revisions(&chain), &log(&bodies(&chain[..recorded])));
+        assert_eq!((findings(&verified).as_str(), verified.recorded.len()), ("", recorded));
+        let deleted: Vec<_> =
+            history(&verified).iter().map(|row| row.content.clone().unwrap().deleted).collect();
+        assert_eq!(deleted, [false, false, false, true, false]);
+    }
+}
+
+#[test]
 fn what_is_not_on_the_ledger_yet_is_pending_and_delivered_in_order() {
     let chain = snapshots::<5>();
     let leaves = log(&bodies(&chain[..2]));

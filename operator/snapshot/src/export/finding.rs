@@ -94,7 +94,7 @@ impl ExportFinding {
 
     pub const fn remedy(&self) -> &'static str {
         match self {
-            Self::PolicyUnreadable(_) => "take the policy file as the archive's first start wrote it",
+            Self::PolicyUnreadable(_) => "take the policy as `kubectl archive config policy` printed it",
             Self::NotTrusted(_) | Self::OtherLog(_) => {
                 "make sure that the policy is of this archive and came by another way than the export; if it is, \
                  the export is not the archive's"

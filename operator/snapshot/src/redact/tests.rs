@@ -107,6 +107,37 @@ fn a_value_in_clear_is_seen() {
     assert!(!is_redacted(&json!({ "metadata": { "managedFields": [] } })));
 }
 
+fn policy(mailboxes: &Value) -> Value {
+    json!({
+        "apiVersion": "openarchive.dev/v1alpha1", "kind": "RetentionPolicy",
+        "metadata": { "name": "books", "namespace": "mail" },
+        "spec": { "archiveRef": { "name": "main" }, "keepFor": { "years": 10 },
+                  "match": { "mailboxes": mailboxes, "domains": ["acme.example"] } },
+    })
+}
+
+#[test]
+fn addresses_of_a_retention_policy_stand_as_macs_and_domains_in_clear() {
+    let both = redacted(policy(&json!(["jane@acme.example", "joe@acme.example"])));
+    let text = both.to_string();
+    assert!(
+        !text.contains("jane") && !text.contains("joe") && text.contains(r#"["acme.example"]"#),
+        "{text}"
+    );
+    let joe = redacted(policy(&json!(["joe@acme.example"])));
+    let mailbox = |policy: &Value, place: usize| policy["spec"]["match"]["mailboxes"][place].clone();
+    assert_eq!(mailbox(&both, 1), mailbox(&joe, 0));
+    assert_ne!(mailbox(&both, 0), mailbox(&joe, 0));
+    let mut elsewhere = policy(&json!(["joe@acme.example"]));
+    elsewhere["metadata"]["name"] = json!("other");
+    assert_ne!(mailbox(&redacted(elsewhere), 0), mailbox(&joe, 0));
+    assert!(!is_redacted(&policy(&json!(["joe@acme.example"]))), "an address in clear is seen");
+    assert_eq!(redact(&mut policy(&json!("joe@acme.example")), &mac()), Err(RedactError::Mailboxes));
+    let nobodys = json!({ "kind": "RetentionPolicy", "apiVersion": "example.org/v1", "metadata": { "name": "a" },
+                          "spec": { "match": { "mailboxes": "all" } } });
+    assert_eq!(redacted(nobodys.clone()), nobodys);
+}
+
 #[test]
 fn a_key_shows_nothing_of_itself() {
     assert_eq!(format!("{:?}", mac()), "MacKey(main-snapshot-mac, version 1, hidden)");

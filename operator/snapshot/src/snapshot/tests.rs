@@ -46,6 +46,26 @@ fn a_chain_is_of_one_object_and_its_generation_never_goes_back() {
 }
 
 #[test]
+fn the_last_snapshot_says_that_its_object_was_deleted_and_by_nobody_who_is_known() {
+    let [first] = snapshots();
+    let last = Snapshot::take_deletion(applied(3), &mac(), Some(&ConfigLeaf::of(&first))).unwrap();
+    assert_snapshot!(last.canonical(), @r#"{"clientDeclaredManager":"unknown","deleted":true,"generation":3,"kind":"ArchiveCore","name":"main","namespace":"mail","objects":[],"operatorVersion":"0.1.0","previous":"sha256:5062ecfaa68cdcf34006d9ffbce1e83db34f030b3d5d158d2c1527760d20f952","secretsMac":{"key":"main-snapshot-mac","version":1},"skippedGenerations":[{"first":2,"last":2}],"spec":{"domain":"archive.example.com","services":{"gateway":{"replicas":3}}},"uid":"6f1c1a52-0d55-4b7e-9c68-2f6a4c0d9e11","v":2}"#);
+    assert!(last.is_deletion() && !first.is_deletion());
+    assert_eq!(Snapshot::parse(last.canonical()), Ok(last.clone()));
+    for (from, to) in [
+        (r#""deleted":true,"#, ""),
+        (r#""v":2"#, r#""v":1"#),
+        (r#""objects":[]"#, r#""objects":[{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"}}]"#),
+    ] {
+        let changed = last.canonical().replacen(from, to, 1);
+        assert_eq!(Snapshot::parse(&changed), Err(SnapshotError::Form), "{changed}");
+    }
+    // An object of the same name goes on with the chain.
+    let again = Applied { uid: "00000000-0000-4000-8000-000000000002".to_owned(), ..applied(1) };
+    assert_eq!(fixtures::after(Some(&last), again).previous(), Some(last.digest()));
+}
+
+#[test]
 fn what_has_no_canonical_text_is_refused_and_named_by_its_place() {
     let check = |spec: Value, place: &str, reason: JcsError| {
         let error = taken(|applied| applied.spec = spec).unwrap_err();
@@ -95,7 +115,10 @@ fn text_that_is_not_exactly_a_snapshot_is_refused() {
     check(r#""v":1"#, r#""v": 1"#, SnapshotError::Form);
     check(r#","v":1"#, r#","u":1,"v":1"#, SnapshotError::Form);
     check(r#","v":1"#, "", SnapshotError::Form);
-    check(r#""v":1"#, r#""v":2"#, SnapshotError::Version(2));
+    check(r#""v":1"#, r#""v":3"#, SnapshotError::Version(3));
+    check(r#""v":1"#, r#""v":2"#, SnapshotError::Form);
+    check(r#""generation":2"#, r#""deleted":true,"generation":2"#, SnapshotError::Form);
+    check(r#""generation":2"#, r#""deleted":false,"generation":2"#, SnapshotError::Form);
     check(r#""generation":2"#, r#""generation":"2""#, SnapshotError::Form);
     check(r#""previous":"sha256:"#, r#""previous":"SHA256:"#, SnapshotError::Form);
     check(

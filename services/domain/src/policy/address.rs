@@ -1,4 +1,5 @@
-//! Addresses as policies compare them: in lower case, as the catalogue keeps participants.
+//! Addresses as policies compare them: in lower case, as the catalogue keeps participants, and an international domain in
+//! either of its forms (RFC 5890: `bücher.example` and `xn--bcher-kva.example` are one domain).
 
 use std::{borrow::Borrow, collections::BTreeSet, fmt, str::FromStr};
 
@@ -91,13 +92,32 @@ impl FromStr for MailDomain {
 
 /// Whether an address in lower case is of one of these domains.
 pub(super) fn is_of(address: &str, domains: &BTreeSet<MailDomain>) -> bool {
-    address.rsplit_once('@').is_some_and(|(_, domain)| domains.contains(domain))
+    let Some((_, domain)) = address.rsplit_once('@') else { return false };
+    match in_ascii(domain) {
+        Some(ascii) => domains.contains(ascii.as_str()),
+        None => domains.contains(domain),
+    }
+}
+
+/// The ASCII form of a domain that is in another one.
+fn in_ascii(domain: &str) -> Option<String> {
+    if domain.is_ascii() { None } else { idna::domain_to_ascii(domain).ok() }
+}
+
+/// The Unicode form of a domain that is in its ASCII form.
+fn in_unicode(domain: &str) -> Option<String> {
+    if !domain.is_ascii() || !domain.contains("xn--") {
+        return None;
+    }
+    let (unicode, valid) = idna::domain_to_unicode(domain);
+    valid.ok().map(|()| unicode)
 }
 
 /// Who a mail is from and to, by its envelope and its header.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Correspondents {
-    envelope_sender: Option<String>,
+    /// The forms of one address, or none.
+    envelope_sender: BTreeSet<String>,
     /// Of the header's From.
     authors: BTreeSet<String>,
     recipients: BTreeSet<String>,
@@ -113,25 +133,25 @@ impl fmt::Debug for Correspondents {
 impl Correspondents {
     /// An empty `from` is the null sender, or none is known.
     pub fn of_envelope<'a>(from: &str, to: impl IntoIterator<Item = &'a str>) -> Self {
-        let recipients = to.into_iter().filter_map(canonical).collect();
-        Self { envelope_sender: canonical(from), authors: BTreeSet::new(), recipients }
+        let recipients = to.into_iter().flat_map(forms).collect();
+        Self { envelope_sender: forms(from).collect(), authors: BTreeSet::new(), recipients }
     }
 
     /// One address of the header's From.
     pub fn add_author(&mut self, address: &str) {
-        self.authors.extend(canonical(address));
+        self.authors.extend(forms(address));
     }
 
     /// One address of the header's To, Cc or Bcc.
     pub fn add_recipient(&mut self, address: &str) {
-        self.recipients.extend(canonical(address));
+        self.recipients.extend(forms(address));
     }
 
     /// Who sent it: the envelope's word counts. Without one (a bounce, an import) it is the header's; without any, nobody,
     /// who is external.
     pub(super) fn senders(&self) -> impl Iterator<Item = &str> {
-        let authors = if self.envelope_sender.is_none() { Some(&self.authors) } else { None };
-        self.envelope_sender.iter().chain(authors.into_iter().flatten()).map(String::as_str)
+        let senders = if self.envelope_sender.is_empty() { &self.authors } else { &self.envelope_sender };
+        senders.iter().map(String::as_str)
     }
 
     pub(super) fn recipients(&self) -> impl Iterator<Item = &str> {
@@ -144,7 +164,12 @@ impl Correspondents {
     }
 }
 
-fn canonical(address: &str) -> Option<String> {
+/// An address in lower case, and with the other form of its domain where that has one: a policy may name either.
+fn forms(address: &str) -> impl Iterator<Item = String> + use<> {
     let address = address.trim().to_lowercase();
-    (!address.is_empty()).then_some(address)
+    let other = address.rsplit_once('@').and_then(|(local, domain)| {
+        let domain = in_ascii(domain).or_else(|| in_unicode(domain))?;
+        Some(format!("{local}@{domain}"))
+    });
+    std::iter::once(address).filter(|address| !address.is_empty()).chain(other)
 }

@@ -94,6 +94,40 @@ fn who_took_part_is_compared_in_lower_case_by_envelope_and_header() {
 }
 
 #[test]
+fn an_international_domain_is_the_same_in_both_of_its_forms() {
+    let internal = domains(&["xn--bcher-kva.example"]);
+    let (ann, ascii_ann) = ("Ann@BÜCHER.example", "ann@xn--bcher-kva.example");
+    for address in [ann, ascii_ann] {
+        let sent = mail(address, &["x@else.example"]);
+        let mut imported = mail("", &[]);
+        imported.add_author(address);
+        imported.add_recipient("x@else.example");
+        for known in [&sent, &imported] {
+            let check = |policy: Policy, expected| {
+                assert_eq!(policy.matches(&tenant(), &internal, known), expected, "{address} {policy:?}");
+            };
+            for named in [ann, ascii_ann] {
+                let mailboxes = BTreeSet::from([named.parse().unwrap()]);
+                check(Policy { mailboxes, ..policy("1y-received-permitted") }, true);
+            }
+            let of = |names: &[&str]| Policy { domains: domains(names), ..policy("1y-received-permitted") };
+            check(of(&["XN--bcher-kva.example"]), true);
+            check(of(&["bcher.example"]), false);
+            for (direction, expected) in [(Direction::Outbound, true), (Direction::Inbound, false)] {
+                check(Policy { direction, ..policy("1y-received-permitted") }, expected);
+            }
+        }
+    }
+    // What is no domain is compared as it stands.
+    let odd = mail("a@\u{fffd}.example", &["b@xn--0.example"]);
+    for named in ["a@\u{fffd}.example", "b@xn--0.example"] {
+        let mailboxes = BTreeSet::from([named.parse().unwrap()]);
+        let policy = Policy { mailboxes, ..policy("1y-received-permitted") };
+        assert!(policy.matches(&tenant(), &internal, &odd), "{named}");
+    }
+}
+
+#[test]
 fn a_direction_is_of_sender_and_recipients() {
     use Direction::{Any, Inbound, Internal, Outbound};
     let check = |mail: &Correspondents, expected: &[Direction]| {

@@ -14,7 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     buffer::Buffer,
-    config::CoreConfig,
+    config::{Config, CoreConfig},
     enrol::{Renewal, RenewalPace},
     sync::{
         ConnectError, CoreAddress, LogTrust, PolicyUnfit, SyncMonitor, SyncOptions, SyncStats, SyncWorker,
@@ -42,7 +42,7 @@ pub enum SyncStartError {
 /// Starts sync, the renewal of the certificate, and the writer of figures; all end when `stopping` is cancelled.
 pub(super) fn start(
     core: &CoreConfig,
-    data_dir: &Path,
+    config: &Config,
     buffer: Buffer,
     clock: Arc<dyn Clock>,
     tasks: &TaskTracker,
@@ -55,13 +55,14 @@ pub(super) fn start(
         .map_err(|error| SyncStartError::PolicySyntax { path: path.clone(), detail: error.to_string() })?;
     let trust = LogTrust::from_policy(address.agent()?, &policy)
         .map_err(|source| SyncStartError::PolicyUnfit { source })?;
+    let options = SyncOptions { intake: config.intake, ..SyncOptions::default() };
     let channel = watch::Sender::new(address.connect()?);
     let first = channel.borrow().clone();
-    let worker = SyncWorker::new(buffer.clone(), first, trust, clock.clone(), SyncOptions::default())
-        .following(channel.subscribe());
+    let worker =
+        SyncWorker::new(buffer.clone(), first, trust, clock.clone(), options).following(channel.subscribe());
     let renewal = Renewal { address, buffer, clock, channel, pace: RenewalPace::default() };
     tasks.spawn(renewal.run(stopping.clone()));
-    tasks.spawn(write_figures(worker.monitor(), data_dir.join(SYNC_FILE), stopping.clone()));
+    tasks.spawn(write_figures(worker.monitor(), config.data_dir.join(SYNC_FILE), stopping.clone()));
     tasks.spawn(worker.run(stopping.clone()));
     Ok(())
 }

@@ -11,6 +11,8 @@ use super::size::Size;
 pub(super) struct File {
     pub(super) data_dir: PathBuf,
     pub(super) hostname: Option<String>,
+    #[serde(default)]
+    pub(super) drain: bool,
     pub(super) admin: Option<String>,
     pub(super) core: Option<Core>,
     pub(super) listeners: Vec<Listener>,

@@ -6,6 +6,7 @@ use crate::smtp::{PeerLimits, RATE_PER_MINUTE_MAX};
 const FULL: &str = "
 dataDir: data
 hostname: mx1.example.com
+drain: true
 admin: 127.0.0.1:9464
 core:
   address: https://archive.example.com:7443
@@ -72,6 +73,7 @@ fn the_whole_file_is_read_with_paths_beside_it() {
     assert_eq!(listener.peers[0].cidrs[2].to_string(), "198.51.100.7/32");
     assert_eq!(config.high_water_bytes, 2 << 30);
     assert_eq!((config.limits.connections_max, config.limits.command_timeout), (7, Duration::from_secs(10)));
+    assert_eq!(config.intake, Intake::Draining);
 }
 
 #[test]
@@ -83,6 +85,7 @@ fn a_small_file_has_sensible_defaults() {
     assert_eq!(config.listeners[0].protocol, Protocol::Smtp);
     assert_eq!(config.listeners[0].address.to_string(), "0.0.0.0:2525");
     assert_eq!((config.high_water_bytes, config.limits), (HIGH_WATER_BYTES, Limits::default()));
+    assert_eq!(config.intake, Intake::Open);
     assert_eq!(parse(&format!("{SMALL}buffer: {{highWater: 4096}}")).unwrap().high_water_bytes, 4096);
     for mode in JournalMode::ALL {
         let config = parse(&SMALL.replace("plain", mode.as_str())).unwrap();
@@ -186,6 +189,7 @@ fn an_unknown_key_is_refused_at_every_place_and_a_missing_one_is_named() {
     check("port: 2525", "port: 99999", &["port"]);
     check("connections: 7", "connections: many", &["connections"]);
     check("required: true", "required: perhaps", &["required"]);
+    check("drain: true", "drain: soon", &["drain"]);
     assert!(parse("listeners: {}").unwrap_err().contains("/etc/edge/edge.yaml"));
     assert!(parse("\t- not yaml: [").is_err());
 }

@@ -11,7 +11,7 @@ use std::{
 use ipnet::IpNet;
 use openarchive_mail::limits::MESSAGE_BYTES_MAX;
 
-use super::{CertificateSource, Config, CoreConfig, HIGH_WATER_BYTES, Limits, ListenerConfig, file};
+use super::{CertificateSource, Config, CoreConfig, HIGH_WATER_BYTES, Intake, Limits, ListenerConfig, file};
 use crate::smtp::{
     Peer, PeerLimits, RATE_PER_MINUTE_MAX,
     session::{Protocol, StartTls},
@@ -35,7 +35,7 @@ fn invalid<T>(
 }
 
 pub(super) fn validate(file: file::File, folder: &Path) -> Result<Config, Invalid> {
-    let file::File { data_dir, hostname, admin, core, listeners, buffer, limits } = file;
+    let file::File { data_dir, hostname, drain, admin, core, listeners, buffer, limits } = file;
     if listeners.is_empty() {
         return invalid("listeners", "there is none", "give at least one, so that mail can come in");
     }
@@ -66,6 +66,7 @@ pub(super) fn validate(file: file::File, folder: &Path) -> Result<Config, Invali
         listeners,
         high_water_bytes,
         limits: checked_limits(&limits)?,
+        intake: if drain { Intake::Draining } else { Intake::Open },
         admin: admin.map(|text| admin_address(&text)).transpose()?,
     })
 }

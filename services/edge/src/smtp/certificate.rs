@@ -8,11 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use rustls::{
-    ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-};
-use tokio_rustls::TlsAcceptor;
+use openarchive_rpc::{ReloadingCertificate, TlsError};
 
 use crate::config::CertificateSource;
 
@@ -22,50 +18,26 @@ pub const SELF_SIGNED_KEY: &str = "starttls-self-signed.key";
 
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
-    #[error("cannot read {what} from {}: {detail}; give a PEM file that this user can read", .path.display())]
-    Read { what: &'static str, path: PathBuf, detail: String },
+    #[error(transparent)]
+    Unusable(#[from] TlsError),
     #[error("cannot write {}: {source}", .path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error("cannot make a self-signed certificate for {hostname:?}: {source}; give hostname a DNS name")]
     SelfSigned { hostname: String, source: rcgen::Error },
-    #[error("certificate {} and its key do not work for TLS: {source}", .path.display())]
-    Unusable { path: PathBuf, source: rustls::Error },
 }
 
-/// Sessions keep no state for resumption: mail servers hardly use it, and it is memory per session.
-///
-/// The rustls provider must have been installed.
-pub fn acceptor(
+/// What the next session is shown. Files that change are read again; a pair that cannot be used is warned about, and the
+/// one before it stays. Sessions keep no state for resumption: mail servers hardly use it, and it is memory per session.
+pub fn load(
     source: &CertificateSource,
     data_dir: &Path,
     hostname: &str,
-) -> Result<TlsAcceptor, CertificateError> {
+) -> Result<Arc<ReloadingCertificate>, CertificateError> {
     let (certificate, key) = match source {
         CertificateSource::Given { certificate, key } => (certificate.clone(), key.clone()),
         CertificateSource::SelfSigned => self_signed(data_dir, hostname)?,
     };
-    let chain = read_chain(&certificate)?;
-    let private = PrivateKeyDer::from_pem_file(&key).map_err(|error| CertificateError::Read {
-        what: "the private key",
-        path: key,
-        detail: error.to_string(),
-    })?;
-    let mut config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(chain, private)
-        .map_err(|source| CertificateError::Unusable { path: certificate, source })?;
-    config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
-    Ok(Arc::new(config).into())
-}
-
-fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
-    let error =
-        |detail: String| CertificateError::Read { what: "a certificate", path: path.to_owned(), detail };
-    let chain = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|e| error(e.to_string()))?;
-    if chain.is_empty() { Err(error("it holds none".to_owned())) } else { Ok(chain) }
+    Ok(ReloadingCertificate::load_for_mail(&certificate, &key)?)
 }
 
 /// Made once and kept, so that a mail server may pin it.
@@ -103,11 +75,10 @@ mod tests {
 
     #[test]
     fn without_a_certificate_one_is_made_once_and_kept_private() {
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
-        acceptor(&CertificateSource::SelfSigned, folder.path(), "edge.test").unwrap();
+        load(&CertificateSource::SelfSigned, folder.path(), "edge.test").unwrap();
         let first = fs::read(folder.path().join(SELF_SIGNED_CERTIFICATE)).unwrap();
-        acceptor(&CertificateSource::SelfSigned, folder.path(), "edge.test").unwrap();
+        load(&CertificateSource::SelfSigned, folder.path(), "edge.test").unwrap();
         assert_eq!(fs::read(folder.path().join(SELF_SIGNED_CERTIFICATE)).unwrap(), first);
         let mode = fs::metadata(folder.path().join(SELF_SIGNED_KEY)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
@@ -118,10 +89,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tls.crt");
         let source = CertificateSource::Given { certificate: path.clone(), key: path.clone() };
-        let error = acceptor(&source, folder.path(), "edge.test").err().unwrap().to_string();
+        let error = load(&source, folder.path(), "edge.test").err().unwrap().to_string();
         assert!(error.contains(&path.display().to_string()), "{error}");
         fs::write(&path, "nothing").unwrap();
-        let error = acceptor(&source, folder.path(), "edge.test").err().unwrap().to_string();
-        assert!(error.contains("it holds none"), "{error}");
+        let error = load(&source, folder.path(), "edge.test").err().unwrap().to_string();
+        assert!(error.contains("holds no certificate in PEM"), "{error}");
     }
 }

@@ -8,7 +8,7 @@ use tokio::{
     net::TcpStream,
     time::{Instant, timeout, timeout_at},
 };
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{either::Either, sync::CancellationToken};
 
 use super::{
@@ -224,7 +224,7 @@ impl Connection {
         let (Either::Left(tcp), true) = (stream, self.input.is_empty()) else {
             return Err(io::Error::other("STARTTLS on a session that cannot start it"));
         };
-        let handshake = Box::pin(self.context.tls.accept(tcp));
+        let handshake = Box::pin(TlsAcceptor::from(self.context.tls.server_config()).accept(tcp));
         let encrypted = timeout(self.context.limits.tls_handshake_timeout, handshake).await??;
         self.session.encrypted();
         self.waiting_since = Instant::now();

@@ -1,22 +1,30 @@
 //! Accepting connections: who may have a session, and how many there are at a time.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
+use openarchive_rpc::ReloadingCertificate;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
 };
-use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     connection::{serve, turn_away},
-    peer::{Peer, Peers},
+    peer::{Admitted, Peer, Peers},
     reply,
     session::Rules,
 };
-use crate::{accept::Acceptor, config::Limits};
+use crate::{
+    accept::Acceptor,
+    config::{Intake, Limits},
+};
 
 /// How long to wait when the system has no more sockets to give.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -28,7 +36,8 @@ const TURNED_AWAY_MAX: usize = 64;
 pub struct ListenerContext {
     pub rules: Arc<Rules>,
     pub limits: Limits,
-    pub tls: TlsAcceptor,
+    pub tls: Arc<ReloadingCertificate>,
+    pub intake: Intake,
     pub acceptor: Acceptor,
 }
 
@@ -92,12 +101,7 @@ impl Listener {
                 tracing::debug!(%error, "cannot turn Nagle's algorithm off");
             }
             let peer = address.ip().to_canonical();
-            let admitted = self.peers.admit(peer, Instant::now()).and_then(|admitted| {
-                let place =
-                    Arc::clone(&places).try_acquire_owned().map_err(|_| reply::TOO_MANY_CONNECTIONS)?;
-                Ok((admitted, place))
-            });
-            let reply = match admitted {
+            let reply = match self.admit(peer, &places) {
                 Ok((admitted, place)) => {
                     let (context, stop) = (Arc::clone(&self.context), stop.clone());
                     sessions.spawn(async move {
@@ -114,6 +118,20 @@ impl Listener {
             tracing::warn!(listener = self.name, %peer, code = reply.code, why = %reply.text, "refuses a client");
             send_away(&sessions, &turned_away, stream, reply);
         }
+    }
+
+    /// What a session holds as long as it lasts. The error is what the client is told.
+    fn admit(
+        &self,
+        peer: IpAddr,
+        places: &Arc<Semaphore>,
+    ) -> Result<(Admitted, OwnedSemaphorePermit), reply::Reply> {
+        if self.context.intake == Intake::Draining {
+            return Err(reply::DRAINING);
+        }
+        let admitted = self.peers.admit(peer, Instant::now())?;
+        let place = Arc::clone(places).try_acquire_owned().map_err(|_| reply::TOO_MANY_CONNECTIONS)?;
+        Ok((admitted, place))
     }
 }
 

@@ -43,6 +43,7 @@ pub(crate) const START_TLS: Reply = Reply::new(220, "2.0.0", "ready to start TLS
 pub(crate) const START_MAIL: Reply = Reply::new(354, "", "end with CRLF.CRLF");
 
 pub(crate) const SHUTTING_DOWN: Reply = Reply::new(421, "4.3.2", "shutting down, try again later");
+pub(crate) const DRAINING: Reply = Reply::new(421, "4.3.2", "this agent takes no new mail, try another");
 pub(crate) const TIMED_OUT: Reply = Reply::new(421, "4.4.2", "waited too long");
 pub(crate) const TOO_MANY_CONNECTIONS: Reply =
     Reply::new(421, "4.3.2", "too many connections, try again later");

@@ -26,6 +26,7 @@ pub enum AlarmKind {
     MailRefused,
     MailDamaged,
     BlobsKeepMissing,
+    ClassKeepsChanging,
     CoreRefuses,
     AgentRevoked,
     CertificateEnding,
@@ -33,7 +34,7 @@ pub enum AlarmKind {
 }
 
 impl AlarmKind {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::ReceiptMissing,
         Self::ReceiptMalformed,
         Self::ReceiptOfOtherLog,
@@ -50,6 +51,7 @@ impl AlarmKind {
         Self::MailRefused,
         Self::MailDamaged,
         Self::BlobsKeepMissing,
+        Self::ClassKeepsChanging,
         Self::CoreRefuses,
         Self::AgentRevoked,
         Self::CertificateEnding,
@@ -74,6 +76,7 @@ impl AlarmKind {
             Self::MailRefused => "mail-refused",
             Self::MailDamaged => "mail-damaged",
             Self::BlobsKeepMissing => "blobs-keep-missing",
+            Self::ClassKeepsChanging => "class-keeps-changing",
             Self::CoreRefuses => "core-refuses",
             Self::AgentRevoked => "agent-revoked",
             Self::CertificateEnding => "certificate-ending",
@@ -100,6 +103,7 @@ impl AlarmKind {
             | Self::MailRefused
             | Self::MailDamaged
             | Self::BlobsKeepMissing
+            | Self::ClassKeepsChanging
             | Self::CoreRefuses
             | Self::AgentRevoked
             | Self::CertificateEnding

@@ -10,7 +10,9 @@ use super::{
     SyncWorker,
     alarm_kind::AlarmKind,
     error::SyncError,
-    limits::{COMMIT_CALLS_MAX, COMMIT_ITEMS_MAX, COMMIT_REQUEST_BYTES_MAX, COMMIT_ROUNDS_MAX},
+    limits::{
+        CLASS_TRIES_MAX, COMMIT_CALLS_MAX, COMMIT_ITEMS_MAX, COMMIT_REQUEST_BYTES_MAX, COMMIT_ROUNDS_MAX,
+    },
     offer::{Missing, Offered, missing_of, offer},
     proof::{Claim, name, no_receipt, prove},
 };
@@ -35,10 +37,32 @@ impl SyncWorker {
             [] => Ok(()),
             [only] => {
                 let only = only.mail.clone();
-                let committed = self.commit_in_rounds(offered).await;
-                self.or_set_aside(&only, committed).await
+                self.commit_alone(offered, &only).await
             }
             _ => self.commit_in_rounds(offered).await,
+        }
+    }
+
+    /// A mail whose class is another by now is offered again at once. One whose class never settles, or that the core
+    /// does not take, is set aside.
+    async fn commit_alone(&self, offered: Vec<Offered>, only: &Buffered) -> Result<(), SyncError> {
+        let mut committed = self.commit_in_rounds(offered).await;
+        for _ in 1..CLASS_TRIES_MAX {
+            if !matches!(&committed, Err(error) if error.is_class_change()) {
+                break;
+            }
+            let Some(mail) = self.buffer.message(only.id).await? else { return Ok(()) };
+            committed = match self.offer_and_upload(vec![mail]).await {
+                Ok(offered) => self.commit_in_rounds(offered).await,
+                Err(error) => Err(error),
+            };
+        }
+        match committed {
+            Err(error) if error.is_class_change() => {
+                let detail = format!("{}: {error}", name(only));
+                self.set_aside(only.id, AlarmKind::ClassKeepsChanging, detail).await
+            }
+            committed => self.or_set_aside(only, committed).await,
         }
     }
 

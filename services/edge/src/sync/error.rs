@@ -15,6 +15,9 @@ pub(super) enum CallError {
     /// For good: repeating does no harm, and shows when a person has pointed this agent elsewhere.
     #[error("the core has revoked this agent: enrol it under another name; mail is kept ({call})")]
     Revoked { call: &'static str },
+    /// The mail is to be offered again: policies have changed since, or its header says otherwise than was known.
+    #[error("the core names another class at {call}: {why}")]
+    ClassChanged { call: &'static str, why: String },
     /// Repeating alone does not help, unless the core changes its mind.
     #[error("the core refuses {call} ({code:?}): {why}")]
     Refused { call: &'static str, code: Code, why: String },
@@ -26,6 +29,9 @@ impl CallError {
             return Self::Revoked { call };
         }
         let why = plain(status.message());
+        if has_reason(status, "CLASS_CHANGED") {
+            return Self::ClassChanged { call, why };
+        }
         match status.code() {
             code @ (Code::InvalidArgument
             | Code::NotFound
@@ -96,6 +102,10 @@ impl SyncError {
     /// Sending fewer mails at a time may show which one the core does not take.
     pub(super) fn is_about_content(&self) -> bool {
         matches!(self, Self::Call(error) if error.is_about_content())
+    }
+
+    pub(super) const fn is_class_change(&self) -> bool {
+        matches!(self, Self::Call(CallError::ClassChanged { .. }))
     }
 
     /// The core is there and does not do its part: repeated by itself, but a person should know.

@@ -22,6 +22,14 @@ pub const COMMIT_CALLS_MAX: usize = 8;
 /// How often a batch is committed again because the core asked for blobs or for the whole mail.
 pub const COMMIT_ROUNDS_MAX: u32 = 4;
 
+/// How often a mail is tried whose class is another when it is committed than when it was offered, before it is set
+/// aside. Once is normal: the core had not read its header.
+pub const CLASS_TRIES_MAX: u32 = 4;
+
+/// Longest encoded skeleton, in bytes, that is read to say in an offer who the header names: a header of the greatest
+/// length and as much again.
+pub const HINT_SKELETON_BYTES_MAX: u64 = 2 * 1024 * 1024;
+
 /// Longest piece of a blob in an UploadBlobs stream, as the proto says.
 pub const UPLOAD_CHUNK_BYTES_MAX: usize = 256 * 1024;
 

@@ -33,6 +33,7 @@ pub(super) struct Missing {
     pub(super) of: MessageId,
 }
 
+/// Without the hint at the header, which is of no use beside the mail itself.
 pub(super) fn offer(mail: &Buffered) -> proto::Offer {
     let (state, reason) = match &mail.state {
         State::Stored => (proto::State::Stored, String::new()),
@@ -62,6 +63,7 @@ pub(super) fn offer(mail: &Buffered) -> proto::Offer {
         state: state.into(),
         reason,
         flags: mail.flags.clone(),
+        header: None,
     }
 }
 

@@ -2,12 +2,14 @@
 
 use futures::{StreamExt, TryStreamExt, stream};
 use openarchive_ledger::leaf::MessageState;
+use openarchive_proto::ingest::v1::Offer;
 use openarchive_telemetry::metrics;
 
 use super::{
     SyncWorker,
     alarm_kind::AlarmKind,
     error::SyncError,
+    header,
     limits::{BATCH_BYTES_MAX, UPLOAD_STREAMS_MAX},
     offer::{Missing, Offered, match_answers, offer},
     proof::{Proofs, name},
@@ -62,8 +64,12 @@ impl SyncWorker {
         }
     }
 
-    async fn offer_and_upload(&self, mails: Vec<Buffered>) -> Result<Vec<Offered>, SyncError> {
-        let answers = self.core.offer(mails.iter().map(offer).collect()).await?;
+    pub(super) async fn offer_and_upload(&self, mails: Vec<Buffered>) -> Result<Vec<Offered>, SyncError> {
+        let mut offers = Vec::with_capacity(mails.len());
+        for mail in &mails {
+            offers.push(Offer { header: header::addresses(&self.buffer, mail).await, ..offer(mail) });
+        }
+        let answers = self.core.offer(offers).await?;
         self.counters.answered(self.clock.now());
         add(&self.counters.offered, mails.len() as u64);
         let blobs: u64 = mails.iter().map(|mail| 1 + mail.parts.len() as u64).sum();

@@ -3,6 +3,7 @@
 use openarchive_proto::ingest::v1::ReportStatusRequest;
 
 use super::{SyncWorker, alarm_kind::AlarmKind, error::SyncError};
+use crate::config::Intake;
 
 impl SyncWorker {
     /// Asked at start before anything is sent, and from time to time. If the core knows a number that was never given
@@ -18,6 +19,7 @@ impl SyncWorker {
                 buffered_messages: before.messages,
                 buffered_bytes: before.bytes,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
+                draining: self.options.intake == Intake::Draining,
             })
             .await?;
         self.counters.answered(self.clock.now());

@@ -6,7 +6,7 @@ use openarchive_domain::{FixedClock, Timestamp};
 use openarchive_edge::{
     agent::Agent,
     buffer::{Buffered, KnownCheckpoint, MessageId, Prune},
-    config::{CertificateSource, Config, Limits, ListenerConfig},
+    config::{CertificateSource, Config, Intake, Limits, ListenerConfig},
     content::Content,
     smtp::{
         Peer, PeerLimits,
@@ -48,6 +48,7 @@ pub(crate) fn config(data_dir: PathBuf) -> Config {
         }],
         high_water_bytes: 1 << 30,
         limits: Limits::default(),
+        intake: Intake::Open,
         admin: None,
     }
 }

@@ -131,6 +131,55 @@ fn status_shows_what_is_buffered_and_the_program_stops_on_sigterm() {
     assert!(status("json").0, "it can be asked when the agent is down");
 }
 
+/// Whoever waits until it is empty would wait for ever.
+#[test]
+fn an_agent_that_drains_imports_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write_config(folder.path());
+    let mail = folder.path().join("mail.eml");
+    fs::write(&mail, "Subject: x\r\n\r\n").unwrap();
+    let import = || {
+        let output =
+            Command::new(PROGRAM).arg("import").arg(&mail).arg("--config").arg(&path).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert!(import().0);
+    fs::write(&path, fs::read_to_string(&path).unwrap() + "drain: true\n").unwrap();
+    let (success, error) = import();
+    assert!(!success && error.contains("drain: this agent takes no new mail"), "{error}");
+}
+
+/// As an init container runs it at each start.
+#[test]
+fn enrolling_where_the_certificate_is_there_is_an_error_or_nothing_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write_config(folder.path());
+    let core = "core: {address: 'https://localhost:1', ca: ca.pem, certificate: agent.pem, key: agent.key, \
+                logPolicy: log.policy}\n";
+    fs::write(&path, fs::read_to_string(&path).unwrap() + core).unwrap();
+    let enrol = |more: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        command
+            .args(["enrol", "--token-file"])
+            .arg(folder.path().join("no-token"))
+            .arg("--config")
+            .arg(&path);
+        let output = command.args(more).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.success(), text(output.stdout), text(output.stderr))
+    };
+    let (success, _, error) = enrol(&["--if-needed"]);
+    assert!(!success && error.contains("no-token"), "it is needed: {error}");
+    let certificate = folder.path().join("agent.pem");
+    fs::write(&certificate, "a certificate").unwrap();
+    let (success, said, error) = enrol(&["--if-needed"]);
+    let expected = format!("nothing to do: the certificate {} is there already\n", certificate.display());
+    assert!(success && said == expected, "{said} {error}");
+    let (success, _, error) = enrol(&[]);
+    assert!(!success && error.contains("is there already: this agent has enrolled"), "{error}");
+    assert_eq!(fs::read_to_string(&certificate).unwrap(), "a certificate");
+}
+
 #[test]
 fn a_wrong_configuration_is_said_on_one_line_with_exit_code_1() {
     let folder = tempfile::tempdir().unwrap();

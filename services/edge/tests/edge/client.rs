@@ -46,17 +46,26 @@ impl Client {
 
     /// STARTTLS, with the agent's self-signed certificate as the only one that is trusted.
     pub(crate) fn start_tls(self, data_dir: &Path) -> Self {
+        self.start_tls_with(&CertificateDer::from_pem_file(data_dir.join(SELF_SIGNED_CERTIFICATE)).unwrap()).0
+    }
+
+    /// STARTTLS with this as the only authority that is believed; also says which certificate was shown.
+    pub(crate) fn start_tls_with(self, authority: &CertificateDer<'_>) -> (Self, CertificateDer<'static>) {
         let mut client = self;
         assert_eq!(client.say("STARTTLS\r\n"), "220 2.0.0 ready to start TLS\n");
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(data_dir.join(SELF_SIGNED_CERTIFICATE)).unwrap()).unwrap();
+        roots.add(authority.clone().into_owned()).unwrap();
         let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        let tls = ClientConnection::new(Arc::new(config), HOSTNAME.try_into().unwrap()).unwrap();
+        let mut tls = ClientConnection::new(Arc::new(config), HOSTNAME.try_into().unwrap()).unwrap();
+        while tls.is_handshaking() {
+            tls.complete_io(&mut client.tcp).unwrap();
+        }
+        let shown = tls.peer_certificates().unwrap()[0].clone().into_owned();
         let stream = StreamOwned::new(tls, client.tcp.try_clone().unwrap());
         let mut client = Self { stream: BufReader::new(Box::new(stream)), tcp: client.tcp };
         let reply = client.say("EHLO client.test\r\n");
         assert!(reply.starts_with("250") && !reply.contains("STARTTLS"), "{reply}");
-        client
+        (client, shown)
     }
 
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {

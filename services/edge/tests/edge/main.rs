@@ -4,6 +4,7 @@
 
 mod agent;
 mod binary;
+mod certificate;
 mod chunking;
 mod client;
 mod disk_syncs;

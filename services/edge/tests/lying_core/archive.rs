@@ -53,6 +53,8 @@ pub(crate) enum Fault {
     Away,
     /// Mail from this sender is turned away with whatever comes with it.
     RefusesSender(&'static str),
+    /// Whatever is committed with mail from this sender is said to be of another class than the offer's answer said.
+    KeepsChangingClass(&'static str),
 }
 
 pub(crate) struct Archive {
@@ -63,6 +65,8 @@ pub(crate) struct Archive {
     pub(crate) uploads: Vec<Digest>,
     pub(crate) leaves: Vec<Vec<u8>>,
     pub(crate) commit_calls: u64,
+    /// What agents said last of themselves.
+    pub(crate) report: Option<proto::ReportStatusRequest>,
     /// Highest seq by instance and epoch.
     pub(crate) highest: BTreeMap<([u8; 16], u64), u64>,
     seats: BTreeMap<(AgentRef, Seat), Seated>,
@@ -89,6 +93,7 @@ impl Archive {
             uploads: Vec::new(),
             leaves: (0..3u8).map(|n| vec![n]).collect(),
             commit_calls: 0,
+            report: None,
             highest: BTreeMap::new(),
             seats: BTreeMap::new(),
             messages: BTreeSet::new(),

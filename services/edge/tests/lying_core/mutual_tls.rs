@@ -11,10 +11,10 @@ use super::{
     site::{Site, plain_mail, wait_until},
 };
 
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
@@ -29,16 +29,26 @@ impl Authority {
         (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
     }
 
-    fn server_tls(&self) -> ServerTlsConfig {
+    pub(crate) fn server_tls(&self) -> ServerTlsConfig {
+        self.server_tls_for_agents_of(self)
+    }
+
+    /// Of a core whose certificate another authority has signed than its agents'.
+    fn server_tls_for_agents_of(&self, agents: &Self) -> ServerTlsConfig {
         let (certificate, key) = self.sign(&["localhost", "127.0.0.1"], &[]);
         ServerTlsConfig::new()
             .identity(Identity::from_pem(certificate, key))
-            .client_ca_root(Certificate::from_pem(self.0.pem()))
+            .client_ca_root(Certificate::from_pem(agents.0.pem()))
     }
 }
 
 /// Files of an agent whose certificate is signed by `signer` and who trusts `trusted`.
-fn agent_files(folder: &Path, signer: &Authority, trusted: &Authority, url: String) -> CoreAddress {
+pub(crate) fn agent_files(
+    folder: &Path,
+    signer: &Authority,
+    trusted: &Authority,
+    url: String,
+) -> CoreAddress {
     let (certificate, key) = signer.sign(&[], &["spiffe://archive.test/tenant/acme/edge/mx1"]);
     let write = |name: &str, content: &str| {
         let path = folder.join(name);
@@ -81,4 +91,34 @@ async fn with_the_files_of_agent_add_mail_is_archived_and_with_foreign_ones_it_w
     site.sync(address.connect().unwrap()).await;
     site.accept(&plain_mail(1)).await;
     site.wait_until_drained().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_core_with_another_authority_is_believed_once_the_file_says_so_without_a_restart() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let folder = tempfile::tempdir().unwrap();
+    let (before, after) = (Authority::new(), Authority::new());
+    let archive = SharedArchive::new();
+    let serving = archive.serve_over("acme/mx1", 0, Some(before.server_tls()));
+    let address =
+        agent_files(folder.path(), &before, &before, format!("https://localhost:{}", serving.address.port()));
+    let mut site = Site::new("acme/mx1");
+    site.sync(address.connect().unwrap()).await;
+    site.accept(&plain_mail(0)).await;
+    site.wait_until_drained().await;
+
+    let port = serving.address.port();
+    drop(serving);
+    let _serving = archive.serve_over("acme/mx1", port, Some(after.server_tls_for_agents_of(&before)));
+    site.accept(&plain_mail(1)).await;
+    let failed = site.monitor().stats().failures;
+    wait_until("the core is not believed", async || site.monitor().stats().failures > failed + 1).await;
+    assert_eq!(site.pending().await.len(), 1);
+    // As an authority is exchanged: both are believed for a while, then the new one alone.
+    fs::write(&address.ca, before.0.pem() + &after.0.pem()).unwrap();
+    site.wait_until_drained().await;
+    fs::write(&address.ca, after.0.pem()).unwrap();
+    site.accept(&plain_mail(2)).await;
+    site.wait_until_drained().await;
+    assert_eq!(archive.lock().counted(), (3, 3));
 }

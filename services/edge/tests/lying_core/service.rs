@@ -13,11 +13,11 @@ use openarchive_proto::ingest::v1::{
     agent_service_server::{AgentService, AgentServiceServer},
     upload_blobs_request::Item,
 };
-use openarchive_rpc::RpcChannel;
+use openarchive_rpc::{RpcChannel, refusal};
 use tokio::{net::TcpListener, runtime::Runtime};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
-    Request, Response, Status, Streaming,
+    Code, Request, Response, Status, Streaming,
     transport::{Endpoint, Server, ServerTlsConfig},
 };
 
@@ -115,6 +115,11 @@ fn is_refused(archive: &Archive, offer: &proto::Offer) -> bool {
     matches!(archive.fault, Some(Fault::RefusesSender(sender)) if sender == from)
 }
 
+fn is_torn(archive: &Archive, offer: &proto::Offer) -> bool {
+    let from = &offer.envelope.as_ref().unwrap().from;
+    matches!(archive.fault, Some(Fault::KeepsChangingClass(sender)) if sender == from)
+}
+
 #[tonic::async_trait]
 impl AgentService for Core {
     type OfferMessagesStream =
@@ -181,7 +186,11 @@ impl AgentService for Core {
         request: Request<proto::CommitMessagesRequest>,
     ) -> Result<Response<proto::CommitMessagesResponse>, Status> {
         let items = request.into_inner().items;
-        let results = self.archive()?.commit(&self.agent, &items);
+        let mut archive = self.archive()?;
+        if items.iter().any(|item| is_torn(&archive, item.offer.as_ref().unwrap())) {
+            return Err(refusal(Code::Aborted, "CLASS_CHANGED", "items[0] is of another class by now"));
+        }
+        let results = archive.commit(&self.agent, &items);
         Ok(Response::new(proto::CommitMessagesResponse { results }))
     }
 
@@ -202,7 +211,9 @@ impl AgentService for Core {
     ) -> Result<Response<proto::ReportStatusResponse>, Status> {
         let report = request.into_inner();
         let instance = report.instance.as_ref().try_into().unwrap();
-        let highest = self.archive()?.highest.get(&(instance, report.agent_epoch)).copied();
+        let mut archive = self.archive()?;
+        let highest = archive.highest.get(&(instance, report.agent_epoch)).copied();
+        archive.report = Some(report);
         Ok(Response::new(proto::ReportStatusResponse {
             highest_seq: highest.unwrap_or(0),
             origin: ORIGIN.to_owned(),

@@ -115,6 +115,26 @@ async fn one_mail_that_the_core_refuses_does_not_hold_up_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_mail_whose_class_never_settles_raises_an_alarm_and_does_not_hold_up_the_others() {
+    let archive = SharedArchive::new();
+    archive.lock().fault = Some(Fault::KeepsChangingClass("torn@example.org"));
+    let serving = archive.serve("acme/mx1", 0);
+    let mut site = Site::new("acme/mx1");
+    for n in 0..10 {
+        site.accept_from(if n == 4 { "torn@example.org" } else { "a@example.org" }, &plain_mail(n)).await;
+    }
+    site.sync(serving.channel()).await;
+    wait_until("the others are archived", async || site.pending().await.len() == 1).await;
+    assert_eq!(site.pending().await[0].seat.seq, 5);
+    wait_until("the alarm is up", async || !site.kinds_of_alarm().await.is_empty()).await;
+    assert_eq!(site.kinds_of_alarm().await, [AlarmKind::ClassKeepsChanging.as_str()]);
+    // Set aside, not given up.
+    archive.lock().fault = None;
+    site.wait_until_drained().await;
+    assert_eq!(archive.lock().counted(), (10, 10));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rolled_back_disk_opens_a_new_epoch_and_no_mail_takes_anothers_number() {
     let archive = SharedArchive::new();
     let serving = archive.serve("acme/mx1", 0);

@@ -213,6 +213,7 @@ impl Archive {
                 state: state.into(),
                 reason: if state == State::Quarantined { "no journal header".into() } else { String::new() },
                 flags: Vec::new(),
+                header: None,
             };
             items.push(CommitItem { offer: Some(offer), class: self.class.to_string() });
         }

@@ -9,6 +9,7 @@ use tonic::{Status, Streaming};
 use tracing::Instrument as _;
 
 use crate::{
+    catalogue_entry::{Participants, hinted_participants},
     commit::{MissingBlobs, missing_blobs},
     core::Core,
     failure::Failure,
@@ -56,12 +57,15 @@ async fn answer_group(
     agent: &AgentRef,
     group: Vec<Result<OfferMessagesRequest, Status>>,
 ) -> Result<Vec<OfferMessagesResponse>, Status> {
-    let mut offers = Vec::with_capacity(group.len());
+    let (mut offers, mut hints) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
     for request in group {
-        offers.push(Offer::parse(request?.offer, "offer").map_err(Failure::from)?);
+        let mut offer = request?.offer;
+        let header = offer.as_mut().and_then(|offer| offer.header.take());
+        hints.push(header.map_or_else(Participants::new, hinted_participants));
+        offers.push(Offer::parse(offer, "offer").map_err(Failure::from)?);
     }
     let (rule, now) = (core.retention.rule(&core.pool).await?, core.clock.now());
-    let classes = classes_of(core, &rule, agent, &offers, now).await?;
+    let classes = classes_of(core, &rule, agent, &offers, &hints, now).await?;
     let mut offered: Vec<(OfferedClass, &Offer)> = classes.into_iter().zip(&offers).collect();
     let mut missing = missing_of(core, &agent.tenant, &offered, now).await?;
     if look_into_headers(core, &rule, &agent.tenant, &mut offered, &missing, now).await? {

@@ -4,20 +4,24 @@ use openarchive_schema::{TenantScope, begin};
 
 use crate::{core::Core, failure::Failure, observation_rows::undecodable};
 
-/// Every number space that an agent has reported on or committed to.
+/// Every number space that an agent has reported on or committed to. A commit does not count as having been seen where there is
+/// a report: what is said to be buffered was so then.
 pub(super) async fn list(core: &Core, tenant: &Tenant) -> Result<Vec<AgentSummary>, Failure> {
     let rows = sqlx::query!(
         r#"with committed as (
              select agent, instance, agent_epoch, max(seq) as highest_seq, max(recorded_at) as recorded_at
              from ingest.observation where tenant = $1 group by agent, instance, agent_epoch
            ), reported as (
-             select agent, instance, agent_epoch, announced_seq, buffered_messages, last_seen, version
+             select agent, instance, agent_epoch, announced_seq, buffered_messages, last_seen, version, draining,
+               certificate_not_after, certificate_sha256
              from ingest.agent where tenant = $1
            )
            select agent as "agent!", instance as "instance!", agent_epoch::text as "agent_epoch!",
              coalesce(highest_seq, 0) as "highest_seq!", coalesce(announced_seq, 0) as "announced_seq!",
              coalesce(buffered_messages, 0) as "buffered_messages!",
-             greatest(last_seen, recorded_at) as "last_seen!", coalesce(version, '') as "version!"
+             coalesce(last_seen, recorded_at) as "last_seen!", coalesce(version, '') as "version!",
+             coalesce(draining, false) as "draining!", certificate_not_after as "certificate_not_after?",
+             certificate_sha256 as "certificate_sha256?"
            from committed full join reported using (agent, instance, agent_epoch)
            order by agent, instance, agent_epoch"#,
         tenant.as_str()
@@ -35,6 +39,12 @@ pub(super) async fn list(core: &Core, tenant: &Tenant) -> Result<Vec<AgentSummar
                 buffered_messages: row.buffered_messages as u64,
                 last_seen: Timestamp::from_millis(row.last_seen).to_string(),
                 version: row.version,
+                certificate_not_after: row
+                    .certificate_not_after
+                    .map(|time| Timestamp::from_millis(time).to_string())
+                    .unwrap_or_default(),
+                certificate_sha256: row.certificate_sha256.unwrap_or_default().into(),
+                draining: row.draining,
             })
         })
         .collect()

@@ -20,6 +20,7 @@ fn sample() -> proto::Offer {
         state: proto::State::Stored.into(),
         reason: String::new(),
         flags: vec!["bare-cr".to_owned()],
+        header: None,
     }
 }
 

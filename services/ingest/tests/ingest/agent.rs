@@ -96,6 +96,7 @@ impl Mail {
             state: State::Stored.into(),
             reason: String::new(),
             flags: self.split.flags.names().into_iter().map(str::to_owned).collect(),
+            header: None,
         }
     }
 
@@ -256,6 +257,7 @@ impl Agent {
             buffered_messages: 3,
             buffered_bytes: 4,
             version: "0.1.0".into(),
+            draining: false,
         };
         Ok(self.client.clone().report_status(request).await?.into_inner())
     }

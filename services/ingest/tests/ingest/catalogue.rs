@@ -1,10 +1,12 @@
 //! What the core's services read.
 
-use openarchive_domain::Digest;
+use std::sync::Arc;
+
+use openarchive_domain::{Digest, FixedClock};
 use openarchive_ledger::{policy::Policy, receipt::verify_receipt};
 use openarchive_proto::ingest::v1::{
     CompletenessRow, GetMessageRequest, GetMessagesRequest, GetProofRequest, ListAgentsRequest,
-    ListMessagesRequest, ObservationKey, Offer, OpenMessageRequest, SeqRange, State,
+    ListMessagesRequest, ObservationKey, Offer, OpenMessageRequest, ReportStatusRequest, SeqRange, State,
 };
 use tonic::Code;
 
@@ -343,4 +345,43 @@ async fn the_core_remembers_how_far_an_agent_has_counted() {
     assert_eq!(seen, [(1, 0, 0, "0.1.0"), (u64::MAX - 1, 3, 8, "0.1.0")]);
     assert_eq!(agents[0].buffered_messages, 3);
     assert!(agents[0].last_seen.starts_with("20"), "{}", agents[0].last_seen);
+    assert!(agents[0].certificate_not_after.is_empty() && agents[0].certificate_sha256.is_empty());
+}
+
+/// What is said to be buffered was so when it was said: a commit since then is no report.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_is_seen_when_it_reports_and_says_whether_it_drains() {
+    let clock = Arc::new(FixedClock::at("2026-01-15T10:00:00.000Z".parse().unwrap()));
+    let archive = Archive::start_at(clock.clone()).await;
+    let agent = archive.agent("acme/mx1");
+    let seen = async || {
+        let request = ListAgentsRequest { tenant: TENANT.into() };
+        let agent =
+            archive.catalogue.clone().list_agents(request).await.unwrap().into_inner().agents.remove(0);
+        (agent.last_seen, agent.buffered_messages, agent.draining)
+    };
+    let report = async |buffered_messages, draining| {
+        let request = ReportStatusRequest {
+            instance: agent.instance.to_vec().into(),
+            agent_epoch: agent.epoch,
+            buffered_messages,
+            draining,
+            ..ReportStatusRequest::default()
+        };
+        agent.client.clone().report_status(request).await.unwrap();
+    };
+    report(0, true).await;
+    assert_eq!(seen().await, ("2026-01-15T10:00:00.000Z".to_owned(), 0, true));
+    clock.set("2026-01-15T11:00:00.000Z".parse().unwrap());
+    let mail = Mail::plain(1);
+    agent.upload(&mail.blobs()).await.unwrap();
+    agent.commit(&[(1, &mail)]).await.unwrap();
+    assert_eq!(seen().await, ("2026-01-15T10:00:00.000Z".to_owned(), 0, true));
+    report(2, false).await;
+    assert_eq!(seen().await, ("2026-01-15T11:00:00.000Z".to_owned(), 2, false));
+    // Nobody has reported to the archive that was made of its objects.
+    clock.set("2026-01-15T12:00:00.000Z".parse().unwrap());
+    report(0, true).await;
+    archive.execute("truncate ingest.agent").await;
+    assert_eq!(seen().await, ("2026-01-15T11:00:00.000Z".to_owned(), 0, false));
 }

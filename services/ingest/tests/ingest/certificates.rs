@@ -1,7 +1,9 @@
 //! Agents over real mutual TLS.
 
+use openarchive_domain::Digest;
+use openarchive_proto::ingest::v1::ListAgentsRequest;
 use openarchive_rpc::{Authorise, RpcChannel};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType, date_time_ymd};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
     Code, Status,
@@ -10,7 +12,7 @@ use tonic::{
 
 use crate::{
     agent::{Agent, Mail},
-    archive::Archive,
+    archive::{Archive, TENANT},
 };
 
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -27,11 +29,17 @@ impl Authority {
     }
 
     fn issue(&self, name: SanType) -> TlsIdentity {
+        self.issue_until(name, 2099).0
+    }
+
+    /// Until the first day of a year; with the SHA-256 of its DER.
+    fn issue_until(&self, name: SanType, year: i32) -> (TlsIdentity, Digest) {
         let mut params = CertificateParams::default();
         params.subject_alt_names = vec![name];
+        params.not_after = date_time_ymd(year, 1, 1);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
-        TlsIdentity::from_pem(certificate.pem(), key.serialize_pem())
+        (TlsIdentity::from_pem(certificate.pem(), key.serialize_pem()), Digest::of(certificate.der()))
     }
 }
 
@@ -90,4 +98,23 @@ async fn tenant_and_agent_are_those_of_the_client_certificate() {
     // The receipt names acme/mx7, which no field of any request does.
     agent.archive(&[(1, &mail)]).await;
     assert_eq!(archive.get(mail.key()).await.unwrap().observations[0].agent, "mx7");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_certificate_of_the_last_report_is_kept() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let archive = Archive::start().await;
+    let authority = Authority::new();
+    let endpoint = serve(&archive, &authority).await;
+    for year in [2098, 2099] {
+        let uri = SanType::URI("spiffe://archive.example/tenant/acme/edge/mx7".try_into().unwrap());
+        let (identity, sha256) = authority.issue_until(uri, year);
+        let channel = connect(&endpoint, &authority, Some(identity)).await;
+        Agent::new(channel, "acme/mx7".parse().unwrap()).report(0).await.unwrap();
+        let request = ListAgentsRequest { tenant: TENANT.to_owned() };
+        let agents = archive.catalogue.clone().list_agents(request).await.unwrap().into_inner().agents;
+        assert_eq!(agents.len(), 1);
+        assert_eq!(agents[0].certificate_not_after, format!("{year}-01-01T00:00:00.000Z"));
+        assert_eq!(agents[0].certificate_sha256.as_ref(), sha256.as_bytes());
+    }
 }

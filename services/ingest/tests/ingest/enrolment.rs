@@ -104,7 +104,9 @@ async fn a_token_lets_one_request_in_for_whom_it_was_made_while_it_is_valid() {
     let now = SystemClock.now().as_millis();
     let clock = Arc::new(FixedClock::at(Timestamp::from_millis(now)));
     let archive = Archive::start_at(clock.clone()).await;
-    let token = archive.token(TENANT, "mx7").await.unwrap();
+    let request = CreateEnrolmentRequest { tenant: TENANT.to_owned(), agent: "mx7".to_owned(), hours: 0 };
+    let made = archive.catalogue.clone().create_enrolment(request.clone()).await.unwrap().into_inner();
+    let token = made.token;
 
     // What is wrong with a request costs no token.
     let broken = archive.enrol(&token, b"nonsense").await.unwrap_err();
@@ -121,6 +123,10 @@ async fn a_token_lets_one_request_in_for_whom_it_was_made_while_it_is_valid() {
     let first = archive.enrol(&token, &csr).await.unwrap();
     assert_eq!(named(&first.certificate_chain).0, "acme/mx7");
     assert!(Policy::parse(first.log_policy.as_bytes()).is_ok());
+    assert_eq!(made.log_policy, first.log_policy, "it was told with the token");
+    archive.faults.plan("GetLogPolicy", Fails::Before);
+    let failed = archive.catalogue.clone().create_enrolment(request).await.unwrap_err();
+    assert!(failed.code() == Code::Unavailable && archive.faults.is_spent(), "{failed:?}");
 
     // The answer was lost: the same again. Another request: no.
     let again = archive.enrol(&token, &csr).await.unwrap();

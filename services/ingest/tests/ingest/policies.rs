@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use openarchive_domain::{FixedClock, Seat};
 use openarchive_ingest::{Finding, INVALID, Ingest, LOCKED_IN_CORE};
+use openarchive_mail::text::HEADER_ADDRESSES_MAX;
 use openarchive_proto::ingest::v1::{
     ApplyPoliciesRequest, ApplyPoliciesResponse, CommitItem, CommitMessagesRequest, CommitResult, Direction,
-    Envelope, Erasure, Offer, PolicyDecision, RetentionPolicy, StartFrom, TenantDomains,
-    catalogue_service_client::CatalogueServiceClient, retention_policy::KeepFor,
+    Envelope, Erasure, HeaderAddresses, Offer, PolicyDecision, RetentionPolicy, StartFrom, TenantDomains,
+    UploadBlobsRequest, catalogue_service_client::CatalogueServiceClient, retention_policy::KeepFor,
+    upload_blobs_request::Item,
 };
 use openarchive_rpc::{PeerIdentity, Role, RpcChannel, has_reason, in_process_as};
 use tonic::{Code, Status};
@@ -98,6 +100,23 @@ async fn offered(agent: &Agent, offer: Offer) -> String {
     agent.offers(vec![offer]).await.unwrap().remove(0).class
 }
 
+/// Every blob of a mail, for a class of the caller's choice.
+fn requests_as(mail: &Mail, class: &str) -> Vec<UploadBlobsRequest> {
+    let mut requests: Vec<_> = mail.blobs().iter().flat_map(crate::agent::Blob::requests).collect();
+    for request in &mut requests {
+        if let Some(Item::Header(header)) = &mut request.item {
+            class.clone_into(&mut header.class);
+        }
+    }
+    requests
+}
+
+impl Agent {
+    async fn upload_as(&self, mail: &Mail, class: &str) {
+        self.upload_requests(requests_as(mail, class)).await.unwrap();
+    }
+}
+
 async fn commit(agent: &Agent, offer: Offer, class: &str) -> Result<CommitResult, Status> {
     let items = vec![CommitItem { offer: Some(offer), class: class.to_owned() }];
     let answer = agent.client.clone().commit_messages(CommitMessagesRequest { items }).await?;
@@ -172,6 +191,52 @@ async fn mail_is_kept_by_the_addresses_of_its_header_though_the_offer_does_not_s
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_hint_at_the_header_gives_the_class_at_once_and_one_that_lies_costs_only_an_upload() {
+    let archive = Archive::start().await;
+    let agent = archive.agent("acme/mx1");
+    archive.apply(vec![of("hr@corp.example", policy("hr", 2))]).await;
+    let (default, of_hr) = (class(), "2y-received-permitted".to_owned());
+    let (to_hr, to_ann) =
+        (mail(1, "x@else.example", "hr@corp.example"), mail(2, "x@else.example", "ann@corp.example"));
+    let hinted = |mail: &Mail, seq, to: Vec<String>| {
+        let header = Some(HeaderAddresses { from: vec!["x@else.example".to_owned()], to });
+        Offer { header, ..offer(mail, agent.seat(seq), "", &[]) }
+    };
+    let hr = || vec!["HR@Corp.Example".to_owned()];
+    let ann = || vec!["ann@corp.example".to_owned()];
+    let skeletons = async |class: &str| {
+        archive.count(&format!("storage.pack_entry where kind = 2 and class = '{class}'")).await
+    };
+
+    assert_eq!(offered(&agent, hinted(&to_hr, 1, hr())).await, of_hr);
+    agent.keep_offer(hinted(&to_hr, 1, hr()), &to_hr).await;
+    assert_eq!(archive.get(to_hr.key()).await.unwrap().message.unwrap().class, of_hr);
+    assert_eq!((skeletons(&of_hr).await, skeletons(&default).await), (1, 0), "it was uploaded once");
+
+    // More than a hint holds is none; as much as it holds is one.
+    let many = |count| [vec!["a@b.example".to_owned(); count], hr()].concat();
+    assert_eq!(offered(&agent, hinted(&to_ann, 2, many(HEADER_ADDRESSES_MAX - 2))).await, of_hr);
+    assert_eq!(offered(&agent, hinted(&to_ann, 2, many(HEADER_ADDRESSES_MAX - 1))).await, default);
+
+    for (seq, mail, lie, expected) in
+        [(2, &to_ann, hr(), &default), (3, &mail(3, "x@else.example", "hr@corp.example"), ann(), &of_hr)]
+    {
+        let lying = || hinted(mail, seq, lie.clone());
+        let guessed = offered(&agent, lying()).await;
+        assert_ne!(&guessed, expected);
+        agent.upload_as(mail, &guessed).await;
+        let status = commit(&agent, lying(), &guessed).await.unwrap_err();
+        assert!(has_reason(&status, "CLASS_CHANGED"), "{status:?}");
+        // The mail itself is there now, and counts.
+        assert_eq!(&offered(&agent, lying()).await, expected);
+        agent.keep_offer(lying(), mail).await;
+        assert_eq!(&archive.get(mail.key()).await.unwrap().message.unwrap().class, expected);
+    }
+    archive.all_leaves().await;
+    assert_eq!(archive.fsck().await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_mail_gets_a_class_that_its_own_addresses_do_not_give() {
     let archive = Archive::start().await;
     let agent = archive.agent("acme/mx1");
@@ -180,13 +245,7 @@ async fn no_mail_gets_a_class_that_its_own_addresses_do_not_give() {
     let mail = mail(1, "x@else.example", "ann@corp.example");
     let short = "2y-received-permitted";
     let offer = || offer(&mail, agent.seat(1), "x@else.example", &["ann@corp.example"]);
-    let mut requests: Vec<_> = mail.blobs().iter().flat_map(crate::agent::Blob::requests).collect();
-    for request in &mut requests {
-        use openarchive_proto::ingest::v1::upload_blobs_request::Item;
-        if let Some(Item::Header(header)) = &mut request.item {
-            header.class = short.to_owned();
-        }
-    }
+    let requests = requests_as(&mail, short);
     agent.upload_requests(requests.clone()).await.unwrap();
     let status = commit(&agent, offer(), short).await.unwrap_err();
     assert!(has_reason(&status, "CLASS_CHANGED"), "{status:?}");

@@ -1,4 +1,4 @@
-//! A real agent whose mail changes its class when the core has read its header.
+//! A real agent whose mail gets its class by the header alone.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,7 +21,7 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_import_is_kept_by_its_headers_and_nobody_is_alarmed() {
+async fn an_import_is_kept_by_its_headers_and_uploaded_once() {
     let archive = Archive::start().await;
     let first = archive.agent("acme/mx1");
     first.archive(&[(1, &Mail::plain(0))]).await;
@@ -60,7 +60,7 @@ async fn an_import_is_kept_by_its_headers_and_nobody_is_alarmed() {
         ..SyncOptions::default()
     };
     let worker = SyncWorker::new(buffer.clone(), channel, trust, Arc::new(SystemClock), options);
-    let stop = CancellationToken::new();
+    let (monitor, stop) = (worker.monitor(), CancellationToken::new());
     let running = tokio::spawn(worker.run(stop.clone()));
     let begun = Instant::now();
     while buffer.stats().await.unwrap().messages > 0 {
@@ -68,6 +68,8 @@ async fn an_import_is_kept_by_its_headers_and_nobody_is_alarmed() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(buffer.alarms().await.unwrap().len(), 0);
+    let stats = monitor.stats();
+    assert_eq!((stats.failures, stats.offered), (0, mails.len() as u64), "each was offered once");
     stop.cancel();
     running.await.unwrap();
 
@@ -77,6 +79,8 @@ async fn an_import_is_kept_by_its_headers_and_nobody_is_alarmed() {
         assert_eq!(kept, expected, "mail {number}");
         assert_eq!(archive.open(mail.key()).await.unwrap(), mail.bytes);
     }
+    // The mail of before, and each of these in one class.
+    assert_eq!(archive.count("storage.pack_entry where kind = 2").await, 1 + mails.len() as i64);
     archive.all_leaves().await;
     assert_eq!(archive.fsck().await, []);
 }

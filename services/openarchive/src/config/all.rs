@@ -50,7 +50,9 @@ impl AllConfig {
 fn validate(file: File, path: &Path) -> Result<AllConfig, ConfigError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let refuse = Refuser { path };
-    let File { archive, listen, tls, database, objects, data_dir, tmp_dir, calls, trust, worker } = file;
+    // A prober may share the file.
+    let File { archive, listen, tls, database, objects, data_dir, tmp_dir, calls, trust, worker, prober: _ } =
+        file;
     refuse_unused(&database, &objects, &calls, &refuse)?;
     let address =
         |value: Option<String>, key: &str| refuse.address(&refuse.required(value, key, COMMAND)?, key);

@@ -25,6 +25,7 @@ pub(super) struct File {
     pub(super) trust: Option<Trust>,
     #[serde(default)]
     pub(super) worker: Worker,
+    pub(super) prober: Option<Prober>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -118,6 +119,13 @@ pub(super) struct Worker {
 pub(super) struct Fixity {
     pub(super) interval_days: Option<u32>,
     pub(super) bytes_per_second: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Prober {
+    pub(super) canary: String,
+    pub(super) peers: Vec<String>,
 }
 
 /// The error names the key, or the line where the text is not YAML.

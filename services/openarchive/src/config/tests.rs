@@ -260,6 +260,48 @@ fn all_refuses_each_bad_key_with_its_name_and_what_to_do() {
     }
 }
 
+/// What `prober` needs, of the same shape.
+const GOOD_PROBER: &str = "listen: {admin: 0.0.0.0:9090}
+prober:
+  canary: 0.0.0.0:9999
+  peers: [main-prober.mail.svc, 10.0.0.7, \"fd00::7\"]
+";
+
+fn load_prober(text: &str) -> Result<ProberConfig, String> {
+    let dir = folder();
+    let path = dir.path().join("prober.yaml");
+    fs::write(&path, text).unwrap();
+    ProberConfig::load(&path, &Environment::default())
+        .map_err(|error| error.to_string().replace(dir.path().to_str().unwrap(), "DIR"))
+}
+
+#[test]
+fn a_prober_needs_two_ports_and_its_peers_and_refuses_what_it_does_not_know() {
+    let config = load_prober(GOOD_PROBER).unwrap();
+    assert_eq!((config.admin.port(), config.canary.port()), (9090, 9999));
+    assert_eq!(config.peers, ["main-prober.mail.svc", "10.0.0.7", "fd00::7"]);
+    let check = |from: &str, to: &str, says: &str| {
+        assert!(GOOD_PROBER.contains(from), "{from}");
+        let refused = load_prober(&GOOD_PROBER.replacen(from, to, 1)).expect_err(to);
+        assert!(refused.contains(says), "{to:?}: {refused}\n  should say: {says}");
+        assert!(refused.starts_with("DIR/prober.yaml"), "{refused}");
+    };
+    check("listen: {admin: 0.0.0.0:9090}\n", "", "listen.admin: is missing, and prober needs it");
+    check("prober:", "probers:", "unknown field `probers`");
+    check("canary:", "canaries:", "prober.canaries: unknown field");
+    check("  canary: 0.0.0.0:9999\n", "", "prober: missing field `canary`");
+    check("0.0.0.0:9999", "9999", "prober.canary: ");
+    check("0.0.0.0:9999", "0.0.0.0:0", "prober.canary: 0 is no port");
+    check("0.0.0.0:9090", "0.0.0.0:0", "listen.admin: 0 is no port");
+    check("0.0.0.0:9999", "127.0.0.1:9090", "prober.canary: it is the port of listen.admin");
+    check("[main-prober.mail.svc, 10.0.0.7, \"fd00::7\"]", "[]", "prober.peers: there is none");
+    check("10.0.0.7", "\"10.0.0.7:9090\"", "prober.peers[1]: \"10.0.0.7:9090\" is neither");
+    check("10.0.0.7", "http://peer", "prober.peers[1]: \"http://peer\" is neither");
+    check("10.0.0.7", "\"\"", "prober.peers[1]: \"\" is neither");
+    let nothing = load_prober("listen: {admin: 0.0.0.0:9090}\n").unwrap_err();
+    assert!(nothing.contains("prober: is missing, and prober needs it"), "{nothing}");
+}
+
 #[test]
 fn the_fixity_pass_is_as_configured_within_its_limits_and_usual_otherwise() {
     let check = |section: &str, days: u64, bytes_per_second: u64| {
@@ -322,4 +364,7 @@ fn the_documented_files_serve_every_role_and_all_of_them() {
     let example = text.split("```yaml\n").nth(2).unwrap().split("```").next().unwrap();
     fs::write(&path, example).unwrap();
     AllConfig::load(&path, &Environment::default()).unwrap();
+    let example = text.split("```yaml\n").nth(3).unwrap().split("```").next().unwrap();
+    fs::write(&path, example).unwrap();
+    ProberConfig::load(&path, &Environment::default()).unwrap();
 }

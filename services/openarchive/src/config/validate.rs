@@ -114,8 +114,20 @@ impl Refuser<'_> {
 pub(super) fn validate(role: Role, file: File, path: &Path) -> Result<RoleConfig, ConfigError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let refuse = Refuser { path };
-    // A shared file may say where `all` has its temporary files.
-    let File { archive, listen, tls, database, objects, data_dir, tmp_dir: _, calls, trust, worker } = file;
+    // A shared file may say where `all` has its temporary files, and what a prober needs.
+    let File {
+        archive,
+        listen,
+        tls,
+        database,
+        objects,
+        data_dir,
+        tmp_dir: _,
+        calls,
+        trust,
+        worker,
+        prober: _,
+    } = file;
     let (needs, command) = (needs(role), role.name());
     let (address, key) =
         if role == Role::Gateway { (listen.rest, "listen.rest") } else { (listen.grpc, "listen.grpc") };

@@ -2,14 +2,11 @@
 
 use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
+use openarchive_telemetry::http_get;
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::TcpStream,
-    time::timeout,
-};
+use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
 
 use super::Entry;
@@ -75,7 +72,7 @@ pub(super) async fn of_admin(address: SocketAddr) -> Vec<Entry> {
 async fn plain(address: SocketAddr, path: &str) -> anyhow::Result<(u16, String)> {
     within_time(async {
         let stream = TcpStream::connect(address).await.context("nothing listens at listen.admin")?;
-        get(stream, "localhost", path, None, ANSWER_BYTES_MAX).await
+        Ok(http_get(stream, "localhost", path, None, ANSWER_BYTES_MAX).await?)
     })
     .await
 }
@@ -92,7 +89,7 @@ async fn rest(root: &Path, gateway: &str, path: &str, token: Option<&str>) -> an
     let (status, body) = within_time(async {
         let stream = TcpStream::connect(gateway).await.context("the gateway does not listen")?;
         let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
-        get(stream, host, path, token, ANSWER_BYTES_MAX).await
+        Ok(http_get(stream, host, path, token, ANSWER_BYTES_MAX).await?)
     })
     .await?;
     match serde_json::from_str(&body) {
@@ -105,51 +102,4 @@ async fn within_time<T>(answer: impl Future<Output = anyhow::Result<T>>) -> anyh
     timeout(Duration::from_secs(ANSWER_SECONDS_MAX), answer)
         .await
         .with_context(|| format!("no answer within {ANSWER_SECONDS_MAX} s"))?
-}
-
-/// One request by HTTP/1.0, whose answer ends with the connection: status and body.
-async fn get(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    host: &str,
-    path: &str,
-    token: Option<&str>,
-    answer_bytes_max: u64,
-) -> anyhow::Result<(u16, String)> {
-    let authorization = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
-    let request = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\n{authorization}\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    stream.flush().await?;
-    let mut answer = Vec::new();
-    // A server that ends a TLS stream without saying so has said enough if its answer is whole, which JSON shows.
-    let _ = stream.take(answer_bytes_max + 1).read_to_end(&mut answer).await;
-    ensure!(answer.len() as u64 <= answer_bytes_max, "the answer is longer than {answer_bytes_max} bytes");
-    let answer = String::from_utf8_lossy(&answer);
-    let (head, body) = answer.split_once("\r\n\r\n").context("the answer is not HTTP")?;
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    Ok((status.context("the answer is not HTTP")?, body.to_owned()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What is made of an answer, where it may be so long.
-    async fn check(answer: &str, answer_bytes_max: u64) -> anyhow::Result<(u16, String)> {
-        let (ours, mut theirs) = tokio::io::duplex(1024);
-        theirs.write_all(answer.as_bytes()).await?;
-        theirs.shutdown().await?;
-        let got = get(ours, "localhost", "/metrics", None, answer_bytes_max).await;
-        drop(theirs);
-        got
-    }
-
-    #[tokio::test]
-    async fn an_answer_is_taken_whole_or_not_at_all() {
-        let answer = "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nab";
-        let length = answer.len() as u64;
-        assert_eq!(check(answer, length).await.unwrap(), (200, "ab".to_owned()));
-        assert!(check(answer, length - 1).await.is_err());
-        assert!(check("220 mx.example.org ESMTP\r\n", length).await.is_err());
-        assert!(check("", length).await.is_err());
-    }
 }

@@ -109,6 +109,7 @@ service!(trust_service_server::TrustService {
     wrap_keys(WrapKeysRequest) -> WrapKeysResponse;
     unwrap_keys(UnwrapKeysRequest) -> UnwrapKeysResponse;
     issue_agent_certificate(IssueAgentCertificateRequest) -> IssueAgentCertificateResponse;
+    get_log_policy(GetLogPolicyRequest) -> GetLogPolicyResponse;
     get_trust_mode(GetTrustModeRequest) -> GetTrustModeResponse;
 });
 

@@ -62,6 +62,7 @@ pub(crate) const TABLE: &[(&str, &[Who])] = &[
     ("/openarchive.trust.v1.TrustService/WrapKeys", &[Storage]),
     ("/openarchive.trust.v1.TrustService/UnwrapKeys", &[Storage]),
     ("/openarchive.trust.v1.TrustService/IssueAgentCertificate", &[Ingest]),
+    ("/openarchive.trust.v1.TrustService/GetLogPolicy", &[Ingest]),
     ("/openarchive.trust.v1.TrustService/GetTrustMode", &[Gateway]),
     ("/openarchive.worker.v1.WorkerService/ListJobs", &[Gateway]),
     ("/openarchive.worker.v1.WorkerService/RetryJob", &[Gateway]),

@@ -112,6 +112,10 @@ const TABLE: &[(&str, &[DatabaseRole])] = &[
         &[Ingest],
     ),
     ("update ingest.agent set announced_seq = 2, buffered_messages = 2, version = '2', last_seen = 2", &[Ingest]),
+    (
+        "update ingest.agent set draining = true, certificate_not_after = 1, certificate_sha256 = repeat('b', 32)::bytea",
+        &[Ingest],
+    ),
     ("update ingest.agent set agent = 'other'", NOBODY),
     ("delete from ingest.agent", NOBODY),
     ("select body from ingest.outbox", &[Ingest]),

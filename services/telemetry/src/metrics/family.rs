@@ -156,6 +156,13 @@ impl<const N: usize> Gauge<N> {
         self.with(labels, |gauge| gauge.set(value));
     }
 
+    /// Forgets one label set: what it spoke of is gone. Its place is free again.
+    pub fn remove(&self, labels: [&str; N]) {
+        if self.family.remove(&self::labels(&self.row, labels)) {
+            self.sets.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
     /// Forgets every label set, before they are set anew.
     pub fn clear(&self) {
         self.family.clear();

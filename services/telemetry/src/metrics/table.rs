@@ -96,8 +96,8 @@ table! {
         "Objects whose last pass ended with something that a person must change";
     OPERATOR_DRIFTS: Counter "openarchive_operator_drift_corrections" None ["kind"]
         "Changes by others that the operator has undone, by kind of the object";
-    OPERATOR_CERTIFICATE_EXPIRY: Gauge "openarchive_operator_certificate_expiry" Seconds ["archive"]
-        "Time until the first certificate of an archive ends, as of the last pass";
+    OPERATOR_CERTIFICATE_END: Gauge "openarchive_operator_certificate_end_timestamp" Seconds ["archive"]
+        "When the first certificate of an archive ends, in seconds since 1970";
     OPERATOR_SNAPSHOTS_PENDING: Gauge "openarchive_operator_snapshot_pending" None ["archive"]
         "Applied configurations that are kept and stand in no ledger yet";
     OPERATOR_NOT_ENFORCED: Gauge "openarchive_operator_enforcement_not_enforced" None ["archive"]

@@ -94,6 +94,25 @@ fn label_sets_beyond_the_bound_are_counted_as_other() {
 }
 
 #[test]
+fn a_gauge_forgets_what_is_gone_and_has_room_for_another() {
+    let row = Row { name: "gone", kind: Kind::Gauge, unit: Unit::None, labels: &["l"], help: "h" };
+    let gauge = Gauge::<1>::new(row);
+    let mut registry = Registry::default();
+    gauge.register(&mut registry);
+    for number in 0..LABEL_SETS_MAX {
+        gauge.set([&number.to_string()], 1.0);
+    }
+    gauge.remove(["7"]);
+    gauge.remove(["never set"]);
+    gauge.set(["new"], 1.0);
+    gauge.set(["one too many"], 1.0);
+    let mut text = String::new();
+    encode(&mut text, &registry).unwrap();
+    let has = |label: &str| text.contains(&format!("gone{{l=\"{label}\"}}"));
+    assert!(!has("7") && has("8") && has("new") && has("other") && !has("one too many"), "{text}");
+}
+
+#[test]
 fn the_process_is_measured() {
     let text = render();
     let resident = text

@@ -1,4 +1,4 @@
-use openarchive_domain::AgentRef;
+use openarchive_domain::{AgentRef, ParseError, Tenant};
 use openarchive_proto::trust::v1 as proto;
 use openarchive_rpc::refusal;
 use tonic::{Code, Status};
@@ -6,16 +6,33 @@ use tonic::{Code, Status};
 use super::refusals::invalid;
 use crate::{agents_ca::IssueError, policy_for, shared::Shared};
 
+/// What an agent of the tenant checks receipts with.
+pub(super) fn policy(
+    shared: &Shared,
+    request: &proto::GetLogPolicyRequest,
+) -> Result<proto::GetLogPolicyResponse, Status> {
+    Ok(proto::GetLogPolicyResponse { log_policy: log_policy(shared, &parse_tenant(&request.tenant)?)? })
+}
+
+/// One text for every answer that holds it.
+fn log_policy(shared: &Shared, tenant: &Tenant) -> Result<String, Status> {
+    let policy = policy_for(&shared.keys, &shared.domain, &shared.archive, tenant)
+        .map_err(|error| invalid(error.to_string()))?;
+    String::from_utf8(policy.to_text()).map_err(|_| Status::internal("a log policy is no text"))
+}
+
+fn parse_tenant(tenant: &str) -> Result<Tenant, Status> {
+    tenant.parse().map_err(|error: ParseError| invalid(error.to_string()))
+}
+
 /// Signs the key of a request for the agent that the caller names. Whether that agent may have a certificate is the
 /// caller's to know.
 pub(super) async fn issue(
     shared: &Shared,
     request: proto::IssueAgentCertificateRequest,
 ) -> Result<proto::IssueAgentCertificateResponse, Status> {
-    let tenant =
-        request.tenant.parse().map_err(|error: openarchive_domain::ParseError| invalid(error.to_string()))?;
-    let name =
-        request.agent.parse().map_err(|error: openarchive_domain::ParseError| invalid(error.to_string()))?;
+    let tenant = parse_tenant(&request.tenant)?;
+    let name = request.agent.parse().map_err(|error: ParseError| invalid(error.to_string()))?;
     let agent = AgentRef { tenant, name };
     let Some(ca) = shared.agents_ca.clone() else {
         return Err(refusal(
@@ -25,10 +42,7 @@ pub(super) async fn issue(
              whoever has the authority",
         ));
     };
-    let policy = policy_for(&shared.keys, &shared.domain, &shared.archive, &agent.tenant)
-        .map_err(|error| invalid(error.to_string()))?;
-    let log_policy =
-        String::from_utf8(policy.to_text()).map_err(|_| Status::internal("a log policy is no text"))?;
+    let log_policy = log_policy(shared, &agent.tenant)?;
     let (domain, named, now) = (shared.domain.clone(), agent.clone(), shared.clock.now());
     let sign = move || ca.issue(&domain, &named, &request.csr, now);
     let issued = super::off_the_event_loop(sign).await?.map_err(|error| refused(&error))?;

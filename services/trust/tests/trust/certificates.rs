@@ -1,5 +1,5 @@
 use openarchive_ledger::policy::Policy;
-use openarchive_proto::trust::v1::IssueAgentCertificateRequest;
+use openarchive_proto::trust::v1::{GetLogPolicyRequest, IssueAgentCertificateRequest};
 use openarchive_rpc::has_reason;
 use openarchive_trust::{AgentsCa, TrustConfig};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -27,6 +27,10 @@ async fn without_an_authority_no_certificate_is_issued_and_the_refusal_says_what
         has_reason(&refused, "NO_AGENTS_CA") && refused.message().contains("trust.agentsCa"),
         "{refused:?}"
     );
+    // The policy is had all the same: somebody else may issue certificates.
+    let policy = client.get_log_policy(GetLogPolicyRequest { tenant: "acme".to_owned() }).await.unwrap();
+    let expected = trust.policy_for(&"acme".parse().unwrap()).to_text();
+    assert_eq!(policy.into_inner().log_policy.as_bytes(), expected);
     trust.shutdown().await;
 }
 
@@ -45,6 +49,12 @@ async fn a_certificate_comes_with_the_policy_of_its_tenants_logs() {
     let issued = client.issue_agent_certificate(request("acme", "mx1", &csr())).await.unwrap().into_inner();
     let policy = Policy::parse(issued.log_policy.as_bytes()).unwrap();
     assert_eq!(policy.to_text(), trust.policy_for(&"acme".parse().unwrap()).to_text());
+    let alone = client.get_log_policy(GetLogPolicyRequest { tenant: "acme".to_owned() }).await.unwrap();
+    assert_eq!(alone.into_inner().log_policy, issued.log_policy);
+    for tenant in ["Acme", "_", ""] {
+        let refused = client.get_log_policy(GetLogPolicyRequest { tenant: tenant.to_owned() }).await;
+        assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument, "{tenant}");
+    }
     assert_eq!(issued.certificate_chain.matches("BEGIN CERTIFICATE").count(), 1, "a root is not shown");
     for (tenant, agent, csr) in [
         ("Acme", "mx1", csr()),

@@ -1,15 +1,14 @@
-//! `config`: the configurations that were applied, from their ControllerRevisions, held against the ledger where its
-//! leaves are at hand. The cluster's users have no certificate of the archive, so the leaves come as a file: an export's
-//! `leaves.jsonl`.
+//! `config`: the configurations that were applied, from their ControllerRevisions, held against the archive's ledger.
 
+mod export;
+mod ledger;
+mod policy;
 mod verify;
 
 use anyhow::{Context, bail};
 use openarchive_operator_api::Kind;
-use openarchive_operator_snapshot::{
-    Chain, ConfigLog, HistoryRow, LogLeaf, Revisions, Snapshot, Subject, diff, history,
-};
-use std::{fs, path::PathBuf, process::ExitCode};
+use openarchive_operator_snapshot::{Chain, HistoryRow, Snapshot, Subject, diff, history};
+use std::process::ExitCode;
 
 use crate::{cluster, text};
 
@@ -21,24 +20,36 @@ pub(crate) enum Command {
     Diff {
         #[command(flatten)]
         of: Of,
-        /// Numbers as in the history
+        /// Number of the one, as in the history
         from: u32,
+        /// Number of the other
         to: u32,
     },
-    /// Check that none is missing, replaced or forged; exit code 3 if one is
+    /// Check that none is missing, replaced or forged
+    ///
+    /// Exit code 0: nothing is wrong, and the policy vouches for it; 3: something is wrong; 4: nothing is wrong, but no policy was
+    /// given or the ledger was not read.
     Verify(verify::Args),
+    /// Write the whole history of an archive into a file that anybody can verify without a cluster
+    ///
+    /// Exit code 0: the file is written and agrees with itself; 3: it is written, and something is wrong with the history.
+    Export(export::Args),
+    /// Print the key of the archive's config log, as a policy for verify: keep it, and give it by another way than exports
+    Policy(policy::Args),
 }
 
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone)]
 pub(crate) struct Of {
+    /// The object whose configurations they are
     name: String,
+    /// Its kind
     #[arg(long, default_value = "ArchiveCore", value_parser = kind_of)]
     kind: Kind,
-    /// Leaves of the config log, one in a line, from leaf 0 on
-    #[arg(long)]
-    leaves: Option<PathBuf>,
+    /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    ledger: ledger::Source,
 }
 
 fn kind_of(name: &str) -> Result<Kind, String> {
@@ -53,13 +64,15 @@ pub(crate) async fn run(cluster: &cluster::Args, command: &Command) -> anyhow::R
             let (from, to) = (snapshot(&chain, *from)?, snapshot(&chain, *to)?);
             let found = diff(from, to);
             if of.json {
-                println!("{}", serde_json::to_string_pretty(&found)?);
+                text::say_json(&found)?;
             } else {
-                print!("{found}");
+                text::say(&found.to_string())?;
             }
             Ok(ExitCode::SUCCESS)
         }
         Command::Verify(args) => verify::run(cluster, args).await,
+        Command::Export(args) => export::run(cluster, args).await,
+        Command::Policy(args) => policy::run(cluster, args).await,
     }
 }
 
@@ -68,36 +81,32 @@ impl Of {
         Subject::new(self.kind.name(), namespace, &self.name).context("no object has such a name")
     }
 
-    fn log(&self) -> anyhow::Result<ConfigLog> {
-        let Some(path) = &self.leaves else { return Ok(ConfigLog::default()) };
-        let text = fs::read(path).with_context(|| path.display().to_string())?;
-        let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        let leaves: Vec<_> =
-            (0..).zip(lines).map(|(index, line)| LogLeaf { index, body: line.to_vec() }).collect();
-        Ok(ConfigLog::read(&leaves))
-    }
-
-    fn held(&self, subject: &Subject, revisions: &Revisions) -> anyhow::Result<Chain> {
-        Ok(Chain::verify(subject, revisions, &self.log()?))
-    }
-
+    /// Held against the ledger if that can be read; if not, a remark says why.
     async fn chain(&self, cluster: &cluster::Args) -> anyhow::Result<Chain> {
         let cluster = cluster.connect().await?;
         let subject = self.subject(&cluster.namespace)?;
-        self.held(&subject, &cluster.revisions(&subject).await?)
+        let revisions = cluster.revisions(&subject).await?;
+        let log = match self.ledger.log(&cluster, self).await {
+            Ok(log) => log,
+            Err(error) => {
+                text::remark(&format!("The ledger was not read: {error:#}"));
+                None
+            }
+        };
+        if log.is_none() {
+            text::remark("From ControllerRevisions alone: leaves and the times of recording are not known.");
+        }
+        Ok(Chain::verify(&subject, &revisions, &log.unwrap_or_default()))
     }
 }
 
 fn show(chain: &Chain, of: &Of) -> anyhow::Result<ExitCode> {
     let rows = history(chain);
     if of.json {
-        println!("{}", serde_json::to_string_pretty(&rows)?);
+        text::say_json(&rows)?;
     } else {
         let names = ["NUMBER", "GENERATION", "SHA-256", "LEAF", "RECORDED", "MANAGER", "OPERATOR", "OBJECTS"];
-        println!("{}", text::table(names, rows.iter().map(line)));
-    }
-    if of.leaves.is_none() {
-        eprintln!("From ControllerRevisions alone: --leaves shows what the ledger has of them.");
+        text::say(&text::table(names, rows.iter().map(line)))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,13 +1,11 @@
 //! `status`: what the operator says of every object of ours.
 
-use anyhow::Context;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::{Api, Resource, ResourceExt, api::ListParams};
+use kube::ResourceExt;
 use openarchive_operator_api::{
     ArchiveCore, ConditionType, Conditions, EdgeAgent, NetworkPolicySet, RetentionPolicy,
 };
-use serde::de::DeserializeOwned;
-use std::{fmt::Debug, process::ExitCode};
+use std::process::ExitCode;
 
 use crate::{cluster, text};
 
@@ -24,41 +22,29 @@ pub(crate) async fn run(cluster: &cluster::Args, args: &Args) -> anyhow::Result<
     let cluster = cluster.connect().await?;
     let wanted = |archive: &str| args.archive.as_deref().is_none_or(|wanted| wanted == archive);
     let mut lines = Vec::new();
-    for core in list::<ArchiveCore>(&cluster).await?.iter().filter(|core| wanted(&core.name_any())) {
+    for core in cluster.list::<ArchiveCore>("").await?.iter().filter(|core| wanted(&core.name_any())) {
         lines.extend(archive(core));
     }
     for agent in
-        list::<EdgeAgent>(&cluster).await?.iter().filter(|agent| wanted(&agent.spec.archive_ref.name))
+        cluster.list::<EdgeAgent>("").await?.iter().filter(|agent| wanted(&agent.spec.archive_ref.name))
     {
         let conditions = agent.status.as_ref().map(|status| status.conditions.as_slice());
         lines.push(line(agent, "EdgeAgent", conditions));
     }
-    for policy in list::<RetentionPolicy>(&cluster).await? {
+    for policy in cluster.list::<RetentionPolicy>("").await? {
         if wanted(&policy.spec.archive_ref.name) {
             let conditions = policy.status.as_ref().map(|status| status.conditions.as_slice());
             lines.push(line(&policy, "RetentionPolicy", conditions));
         }
     }
-    for set in list::<NetworkPolicySet>(&cluster).await? {
+    for set in cluster.list::<NetworkPolicySet>("").await? {
         if wanted(&set.spec.archive_ref.name) {
             let conditions = set.status.as_ref().map(|status| status.conditions.as_slice());
             lines.push(line(&set, "NetworkPolicySet", conditions));
         }
     }
-    println!("{}", text::table(COLUMNS, lines));
+    text::say(&text::table(COLUMNS, lines))?;
     Ok(ExitCode::SUCCESS)
-}
-
-async fn list<K>(cluster: &cluster::Cluster) -> anyhow::Result<Vec<K>>
-where
-    K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + DeserializeOwned
-        + Debug,
-{
-    let api: Api<K> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
-    let listed = api.list(&ListParams::default()).await;
-    Ok(listed.with_context(|| format!("cannot list {}", K::plural(&())))?.items)
 }
 
 /// The archive, and each service that is not as it should be.

@@ -9,6 +9,7 @@ use super::{
         AGENTS_CA_FOLDER, DATA_FOLDER, DATABASE_FOLDER, KEYS_FOLDER, OBJECT_STORE_FOLDER, SEARCH_FOLDER,
         TLS_FOLDER, TMP_FOLDER,
     },
+    prober::DENY_CANARY_PORT,
 };
 use crate::archive::{ValidArchive, validate::Distributed};
 
@@ -58,6 +59,15 @@ pub(super) fn migrate() -> String {
         "rolePasswords": "/etc/openarchive-passwords",
     });
     text(Map::from_iter([("database".to_owned(), database)]))
+}
+
+/// Of `openarchive prober`; `host` stands for all of them.
+pub(super) fn prober(host: &str) -> String {
+    let all = |port: u16| format!("0.0.0.0:{port}");
+    text(Map::from_iter([
+        ("listen".to_owned(), json!({"admin": all(HEALTH_PORT)})),
+        ("prober".to_owned(), json!({"canary": all(DENY_CANARY_PORT), "peers": [host]})),
+    ]))
 }
 
 fn common(archive: &ValidArchive) -> Map<String, Value> {

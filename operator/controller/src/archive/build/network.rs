@@ -2,15 +2,19 @@
 
 use ipnet::IpNet;
 use openarchive_operator_api::{
-    EdgeAgent, EdgeEnd, ExtraEdge, ListenerSpec, LocalRef, NetworkPolicySet, NetworkPolicySetSpec, Placement,
+    EdgeAgent, EdgeEnd, ElasticsearchSpec, ExtraEdge, ListenerSpec, LocalRef, NetworkPolicySet,
+    NetworkPolicySetSpec, Placement, SearchSpec,
 };
 use openarchive_operator_netpol::{
-    Agent, Destination, Dns, Draft, End, ExtraEdge as Edge, Facts, Labels, Layout, Listener, Pods,
+    Agent, Destination, Dns, Draft, End, ExtraEdge as Edge, Facts, Labels, Layout, Listener, Pods, Prober,
     of_namespace,
 };
-use openarchive_topology::{DNS_PORT, POSTGRES_PORT, Role};
+use openarchive_topology::{POSTGRES_PORT, Role};
 
-use super::metadata::{Names, labels};
+use super::{
+    metadata::{Names, labels},
+    prober::DENY_CANARY_PORT,
+};
 use crate::{
     Halt, Reason, Settings,
     archive::{
@@ -55,7 +59,7 @@ pub(crate) fn facts(
     };
     let dns = Dns {
         pods: Pods { namespaces: set.dns.namespace_labels.clone(), pods: set.dns.pod_labels.clone() },
-        port: DNS_PORT,
+        port: port(set.dns.port)?,
         node_local: ranges(&set.dns.node_local_cidrs)?,
     };
     let monitoring = (!set.monitoring_namespace_labels.is_empty())
@@ -77,11 +81,13 @@ pub(crate) fn facts(
         clients: exposed(&archive.exposure.gateway)?,
         database: distributed.map(|spec| database(spec, database_url)).transpose()?,
         object_store: distributed.map(object_store).transpose()?,
-        search_engine: distributed.and_then(|spec| spec.search.as_ref()).map(search).transpose()?,
+        search_engine: distributed
+            .and_then(|spec| spec.search.as_ref())
+            .map_or_else(|| Ok(Vec::new()), search)?,
         dns,
         monitoring,
         operator,
-        prober: None,
+        prober: Some(Prober { deny_canary_port: DENY_CANARY_PORT }),
         extra_edges: set.extra_edges.iter().map(extra).collect::<Result<_, _>>()?,
     };
     Facts::new(draft).map_err(|error| invalid(error.to_string()))
@@ -173,10 +179,13 @@ fn object_store(spec: &Distributed) -> Result<Destination, Halt> {
     )
 }
 
-fn search(spec: &openarchive_operator_api::SearchSpec) -> Result<Destination, Halt> {
-    let search = &spec.elasticsearch;
-    let url = search.urls.first().map_or("", String::as_str);
-    destination("spec.search.elasticsearch", without_scheme(url), default_port(url), &search.cidrs)
+/// Every node: the client calls them in turn.
+fn search(spec: &SearchSpec) -> Result<Vec<Destination>, Halt> {
+    let ElasticsearchSpec { urls, cidrs, .. } = &spec.elasticsearch;
+    let node = |url: &String| {
+        destination("spec.search.elasticsearch", without_scheme(url), default_port(url), cidrs)
+    };
+    urls.iter().map(node).collect()
 }
 
 fn without_scheme(url: &str) -> &str {

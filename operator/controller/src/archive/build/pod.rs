@@ -23,36 +23,36 @@ const TERMINATION_SECONDS: i64 = 120;
 const STARTUP_TRIES: i32 = 60;
 const PROBE_SECONDS: i32 = 5;
 /// Mode of mounted Secrets: the pod's group reads.
-const SECRET_MODE: i32 = 0o440;
+pub(crate) const SECRET_MODE: i32 = 0o440;
 /// On pod templates: a new configuration starts new pods.
 const ANNOTATION_CONFIG: &str = "openarchive.dev/config";
 
 /// What differs between the pods of an archive.
-pub(super) struct PodPlan {
-    pub(super) labels: BTreeMap<String, String>,
-    pub(super) service_account: String,
-    pub(super) container: &'static str,
-    pub(super) image: String,
-    pub(super) args: Vec<String>,
-    pub(super) ports: Vec<(&'static str, u16)>,
-    pub(super) resources: Option<ResourceRequirements>,
+pub(crate) struct PodPlan {
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) service_account: String,
+    pub(crate) container: &'static str,
+    pub(crate) image: String,
+    pub(crate) args: Vec<String>,
+    pub(crate) ports: Vec<(&'static str, u16)>,
+    pub(crate) resources: Option<ResourceRequirements>,
     /// The configuration file's text.
-    pub(super) config: String,
-    pub(super) mounts: Vec<Mount>,
-    pub(super) probed: bool,
-    pub(super) restart_policy: Option<&'static str>,
+    pub(crate) config: String,
+    pub(crate) mounts: Vec<Mount>,
+    pub(crate) probed: bool,
+    pub(crate) restart_policy: Option<&'static str>,
     /// Of the intermediate that the process signs with.
-    pub(super) agents_ca: Option<String>,
+    pub(crate) agents_ca: Option<String>,
 }
 
 /// Something that a container sees as a folder.
-pub(super) struct Mount {
-    pub(super) name: &'static str,
-    pub(super) path: &'static str,
-    pub(super) source: Source,
+pub(crate) struct Mount {
+    pub(crate) name: &'static str,
+    pub(crate) path: &'static str,
+    pub(crate) source: Source,
 }
 
-pub(super) enum Source {
+pub(crate) enum Source {
     ConfigMap(String),
     Secret(String),
     /// Made by the claim template of that name.
@@ -61,18 +61,18 @@ pub(super) enum Source {
     Scratch,
 }
 
-pub(super) const CONFIG_FOLDER: &str = "/etc/openarchive";
-pub(super) const TLS_FOLDER: &str = "/etc/openarchive-tls";
-pub(super) const AGENTS_CA_FOLDER: &str = "/etc/openarchive-agents-ca";
-pub(super) const DATABASE_FOLDER: &str = "/etc/openarchive-database";
-pub(super) const OBJECT_STORE_FOLDER: &str = "/etc/openarchive-object-store";
-pub(super) const SEARCH_FOLDER: &str = "/etc/openarchive-search";
-pub(super) const KEYS_FOLDER: &str = "/etc/openarchive-keys";
-pub(super) const DATA_FOLDER: &str = "/var/lib/openarchive";
-pub(super) const TMP_FOLDER: &str = "/tmp";
-pub(super) const CONFIG_FILE: &str = "openarchive.yaml";
+pub(crate) const CONFIG_FOLDER: &str = "/etc/openarchive";
+pub(crate) const TLS_FOLDER: &str = "/etc/openarchive-tls";
+pub(crate) const AGENTS_CA_FOLDER: &str = "/etc/openarchive-agents-ca";
+pub(crate) const DATABASE_FOLDER: &str = "/etc/openarchive-database";
+pub(crate) const OBJECT_STORE_FOLDER: &str = "/etc/openarchive-object-store";
+pub(crate) const SEARCH_FOLDER: &str = "/etc/openarchive-search";
+pub(crate) const KEYS_FOLDER: &str = "/etc/openarchive-keys";
+pub(crate) const DATA_FOLDER: &str = "/var/lib/openarchive";
+pub(crate) const TMP_FOLDER: &str = "/tmp";
+pub(crate) const CONFIG_FILE: &str = "openarchive.yaml";
 
-pub(super) fn template(plan: PodPlan) -> PodTemplateSpec {
+pub(crate) fn template(plan: PodPlan) -> PodTemplateSpec {
     let hash = hex::encode(Sha256::digest(&plan.config));
     let mut annotations = BTreeMap::from([(ANNOTATION_CONFIG.to_owned(), hash)]);
     if let Some(agents_ca) = &plan.agents_ca {
@@ -166,7 +166,7 @@ fn port((name, number): &(&'static str, u16)) -> ContainerPort {
 }
 
 /// The port that probes and scrapers use.
-pub(super) const ADMIN: (&str, u16) = ("admin", HEALTH_PORT);
+pub(crate) const ADMIN: (&str, u16) = ("admin", HEALTH_PORT);
 
 fn volume(mount: &Mount) -> Option<Volume> {
     let volume = Volume { name: mount.name.to_owned(), ..Volume::default() };
@@ -189,4 +189,12 @@ fn volume(mount: &Mount) -> Option<Volume> {
         Source::Scratch => Volume { empty_dir: Some(EmptyDirVolumeSource::default()), ..volume },
         Source::Claim => return None,
     })
+}
+
+/// Image of one of the archive's programs.
+pub(crate) fn image(registry: &str, program: &str, version: &str) -> String {
+    match registry.trim_end_matches('/') {
+        "" => format!("{program}:{version}"),
+        registry => format!("{registry}/{program}:{version}"),
+    }
 }

@@ -89,7 +89,7 @@ fn stateful_set(
             service_name: Some(names.of(ALL)),
             selector: names.selector(ALL),
             template,
-            volume_claim_templates: Some(vec![claim(&volume)]),
+            volume_claim_templates: Some(vec![claim(CLAIM, &volume)]),
             // Said, and so watched: with any other the volume would go with the object, and the mail with it.
             persistent_volume_claim_retention_policy: Some(StatefulSetPersistentVolumeClaimRetentionPolicy {
                 when_deleted: Some("Retain".to_owned()),
@@ -102,10 +102,10 @@ fn stateful_set(
 }
 
 /// Without an owner: a volume outlives its archive.
-fn claim(volume: &Volume) -> PersistentVolumeClaim {
+pub(crate) fn claim(name: &str, volume: &Volume) -> PersistentVolumeClaim {
     let requests = BTreeMap::from([("storage".to_owned(), Quantity(volume.size.clone()))]);
     PersistentVolumeClaim {
-        metadata: ObjectMeta { name: Some(CLAIM.to_owned()), ..ObjectMeta::default() },
+        metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
         spec: Some(PersistentVolumeClaimSpec {
             access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
             storage_class_name: volume.storage_class.clone(),
@@ -118,8 +118,5 @@ fn claim(volume: &Volume) -> PersistentVolumeClaim {
 
 /// The archive's image of a version.
 pub(super) fn image(ground: &Ground, version: &str) -> String {
-    match ground.image_registry.trim_end_matches('/') {
-        "" => format!("openarchive:{version}"),
-        registry => format!("{registry}/openarchive:{version}"),
-    }
+    pod::image(&ground.image_registry, "openarchive", version)
 }

@@ -1,6 +1,4 @@
-//! `kubectl archive` against a real API server, and offline.
-
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! `config history|diff|verify` and `status`, from ControllerRevisions and files.
 
 use k8s_openapi::api::{apps::v1::ControllerRevision, core::v1::Namespace};
 use kube::{
@@ -16,18 +14,9 @@ use serde_json::{Value, json};
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
 };
 
-fn plugin(kubeconfig: &Path, args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-archive"));
-    command.env("KUBECONFIG", kubeconfig).env_remove("KUBERNETES_SERVICE_HOST").args(args).output().unwrap()
-}
-
-/// Exit status and what was printed.
-fn said(output: &Output) -> (Option<i32>, String) {
-    (output.status.code(), String::from_utf8(output.stdout.clone()).unwrap())
-}
+use crate::plugin::{plugin, said};
 
 /// One namespace with three configurations of ArchiveCore `mail`.
 struct World {
@@ -146,6 +135,7 @@ fn snapshots(namespace: &str) -> Vec<Snapshot> {
 async fn a_whole_history_is_listed_compared_and_found_to_be_whole() {
     let Some(world) = World::start("plugin-whole").await else { return };
     world.archive().await;
+    // Nothing runs there: the ledger cannot be read, and the history of the cluster is shown all the same.
     let (status, history) = world.plugin(&["config", "history", "mail"]);
     assert_eq!(status, Some(0));
     assert_eq!(history.lines().count(), 4, "{history}");
@@ -153,14 +143,23 @@ async fn a_whole_history_is_listed_compared_and_found_to_be_whole() {
         history.contains(&world.snapshots[1].digest().hex()[..12]) && history.contains("argocd"),
         "{history}"
     );
-    let (status, diff) = world.plugin(&["config", "diff", "mail", "1", "3"]);
+    let (status, diff) = world.plugin(&["config", "diff", "mail", "1", "3", "--without-ledger"]);
     assert_eq!(status, Some(0));
     assert!(diff.contains("0.1.0") && diff.contains("0.3.0"), "{diff}");
-    assert_eq!(world.plugin(&["config", "diff", "mail", "1", "4"]).0, Some(1));
-    assert_eq!(world.findings(&[]), (Some(0), Vec::new()));
+    assert_eq!(world.plugin(&["config", "diff", "mail", "1", "4", "--without-ledger"]).0, Some(1));
+    assert_eq!(
+        world.plugin(&["config", "verify", "mail"]).0,
+        Some(1),
+        "what was not looked at is not called good"
+    );
+    assert_eq!(world.findings(&["--without-ledger"]), (Some(4), Vec::new()));
     let folder = tempfile::tempdir().unwrap();
     let leaves = world.leaves(folder.path());
-    assert_eq!(world.findings(&["--leaves", &leaves]), (Some(0), Vec::new()));
+    assert_eq!(world.findings(&["--leaves", &leaves]), (Some(4), Vec::new()));
+    assert_eq!(
+        world.plugin(&["config", "verify", "mail", "--leaves", &leaves, "--policy", &leaves]).0,
+        Some(1)
+    );
     let (_, history) = world.plugin(&["config", "history", "mail", "--leaves", &leaves, "--json"]);
     let rows: Value = serde_json::from_str(&history).unwrap();
     assert_eq!((&rows[2]["ledgerIndex"], &rows[2]["standing"]), (&json!(3), &json!("recorded")));
@@ -172,7 +171,7 @@ async fn a_configuration_that_was_deleted_is_missed() {
     let folder = tempfile::tempdir().unwrap();
     let leaves = world.leaves(folder.path());
     world.lose(2).await;
-    assert_eq!(world.findings(&[]), (Some(3), vec!["pending_unlinked".to_owned()]));
+    assert_eq!(world.findings(&["--without-ledger"]), (Some(3), vec!["pending_unlinked".to_owned()]));
     assert_eq!(world.findings(&["--leaves", &leaves]), (Some(3), vec!["revision_missing".to_owned()]));
 }
 
@@ -181,7 +180,7 @@ async fn a_last_configuration_that_was_deleted_is_missed_by_status() {
     let Some(world) = World::start("plugin-last").await else { return };
     world.archive().await;
     world.lose(3).await;
-    assert_eq!(world.findings(&[]), (Some(3), vec!["last_gone".to_owned()]));
+    assert_eq!(world.findings(&["--without-ledger"]), (Some(3), vec!["last_gone".to_owned()]));
 }
 
 #[tokio::test]
@@ -196,7 +195,7 @@ async fn a_configuration_that_was_replaced_is_found() {
     world.keep(&forged).await;
     let (status, found) = world.findings(&["--leaves", &leaves]);
     assert_eq!((status, found), (Some(3), vec!["revision_replaced".to_owned()]));
-    assert_eq!(world.findings(&[]).0, Some(3));
+    assert_eq!(world.findings(&["--without-ledger"]).0, Some(3));
 }
 
 #[tokio::test]

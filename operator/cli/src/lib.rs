@@ -1,0 +1,3 @@
+//! What both command lines need.
+
+pub mod manifests;

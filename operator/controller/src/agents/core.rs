@@ -1,0 +1,96 @@
+//! What the archive knows of an agent, and what it is asked to do about it.
+
+use std::time::Duration;
+
+use openarchive_domain::{AgentRef, Digest, Timestamp};
+use openarchive_operator_api::CertificateStatus;
+use openarchive_proto::ingest::v1::{
+    CreateEnrolmentRequest, ListAgentsRequest, RevokeAgentRequest,
+    catalogue_service_client::CatalogueServiceClient,
+};
+use tonic::{Code, Request, Status};
+
+use crate::{Halt, Reason, core::Core};
+
+/// One call.
+const DEADLINE: Duration = Duration::from_secs(15);
+/// Before a call that failed is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(30);
+/// The archive's longest, so that a bundle outlives a weekend.
+const TOKEN_HOURS: u32 = 168;
+
+/// An agent that has shown itself to the archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// It takes no mail any more, and holds none.
+    pub(super) is_drained: bool,
+    pub(super) certificate: Option<CertificateStatus>,
+}
+
+/// A token that lets one agent in, once, and what the agent checks receipts with.
+pub(super) struct Enrolment {
+    pub(super) token: String,
+    pub(super) expires_at: String,
+    pub(super) log_policy: String,
+}
+
+/// `None`: it has never called.
+pub(super) async fn seen(core: &Core, agent: &AgentRef) -> Result<Option<Seen>, Halt> {
+    let request = timed(ListAgentsRequest { tenant: agent.tenant.to_string() });
+    let answer = CatalogueServiceClient::new(core.ingest.clone()).list_agents(request).await;
+    let agents = answer.map_err(|status| unreachable("tell its agents", &status))?.into_inner().agents;
+    // One name may have had several instances: the one that spoke last counts.
+    let of_name = agents.into_iter().filter(|found| found.agent == agent.name.as_str());
+    let found = of_name.max_by_key(|found| found.last_seen.parse::<Timestamp>().ok());
+    Ok(found.map(|found| Seen {
+        is_drained: found.draining && found.buffered_messages == 0,
+        certificate: certificate(&found.certificate_not_after, &found.certificate_sha256, agent),
+    }))
+}
+
+fn certificate(not_after: &str, sha256: &[u8], agent: &AgentRef) -> Option<CertificateStatus> {
+    let fingerprint = Digest::try_from(sha256).ok()?.hex();
+    let not_after = not_after.parse::<Timestamp>().ok()?.to_string();
+    Some(CertificateStatus { name: agent.to_string(), not_after, fingerprint })
+}
+
+/// The token is told once: whoever loses it asks for another.
+pub(super) async fn enrolment(core: &Core, agent: &AgentRef) -> Result<Enrolment, Halt> {
+    let request = CreateEnrolmentRequest {
+        tenant: agent.tenant.to_string(),
+        agent: agent.name.to_string(),
+        hours: TOKEN_HOURS,
+    };
+    let answer = CatalogueServiceClient::new(core.ingest.clone()).create_enrolment(timed(request)).await;
+    let answer = answer.map_err(|status| match status.code() {
+        // The archive's own words: the agent was revoked, the tenant is unknown.
+        Code::FailedPrecondition | Code::InvalidArgument => {
+            Halt::terminal(Reason::RefusedByCore, status.message().to_owned())
+        }
+        _ => unreachable("let the agent enrol", &status),
+    })?;
+    let answer = answer.into_inner();
+    Ok(Enrolment { token: answer.token, expires_at: answer.expires_at, log_policy: answer.log_policy })
+}
+
+/// From its next call on the archive refuses the agent, for good. Idempotent.
+pub(super) async fn revoke(core: &Core, agent: &AgentRef) -> Result<(), Halt> {
+    let request = RevokeAgentRequest {
+        tenant: agent.tenant.to_string(),
+        agent: agent.name.to_string(),
+        reason: "its EdgeAgent was deleted".to_owned(),
+    };
+    let answer = CatalogueServiceClient::new(core.ingest.clone()).revoke_agent(timed(request)).await;
+    answer.map(drop).map_err(|status| unreachable("revoke the agent", &status))
+}
+
+fn unreachable(what: &str, status: &Status) -> Halt {
+    let message = format!("the archive does not {what}: {:?}: {}", status.code(), status.message());
+    Halt::waiting(Reason::CoreUnreachable, message, RETRY_AFTER)
+}
+
+fn timed<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(DEADLINE);
+    request
+}

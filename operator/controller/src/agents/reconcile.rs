@@ -1,0 +1,144 @@
+use std::{sync::Arc, time::Duration};
+
+use kube::{Resource, ResourceExt};
+use openarchive_operator_api::{ArchiveCore, EdgeAgent, EdgeAgentStatus, Placement};
+
+use super::{
+    apply::bring,
+    build::{Ground, build, bundle_name},
+    bundle::{bundle, expires_at},
+    core::seen,
+    dereference::{World, dereference},
+    removal,
+    status::{Observed, status},
+    validate::{Place, ValidAgent, validate},
+};
+use crate::{
+    Context, Halt, RESYNC_AFTER, Reason,
+    archive::{build::volume, dial, gate::stateful_set_progress, ingest_address},
+    core::Core,
+    finalizer,
+    objects::Objects,
+    status_writer::write_status,
+};
+
+/// An agent in the cluster shows its certificate to the archive soon after its start, and nothing tells the operator then.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// One pass. The status is written at its end, also when it fails.
+pub(crate) async fn reconcile(agent: Arc<EdgeAgent>, context: Arc<Context>) -> Result<Duration, Halt> {
+    let mut observed = Observed::default();
+    let outcome = if agent.meta().deletion_timestamp.is_some() {
+        if !finalizer::is_held(&*agent) {
+            return Ok(RESYNC_AFTER);
+        }
+        removal::remove(&context, &agent).await
+    } else {
+        pass(&context, &agent, &mut observed).await
+    };
+    let old = agent.status.clone().unwrap_or_default();
+    let halt = outcome.as_ref().err();
+    if halt.is_none() && agent.meta().deletion_timestamp.is_some() {
+        return Ok(RESYNC_AFTER);
+    }
+    let new = status(&old, agent.metadata.generation, &observed, halt, context.now());
+    if write_status(&context, &*agent, agent.status.as_ref(), &new).await? {
+        tell(&context, &agent, &old, &new).await;
+    }
+    let is_known = observed.certificate.is_some() || agent.spec.placement == Placement::External;
+    outcome.map(|()| if is_known { RESYNC_AFTER } else { LOOK_AGAIN_AFTER })
+}
+
+async fn pass(context: &Context, agent: &EdgeAgent, observed: &mut Observed) -> Result<(), Halt> {
+    let world = dereference(context, agent).await?;
+    let name = &world.valid.name;
+    if world.archive.spec.operation.paused {
+        let message = format!("archive {name} to go on: its spec.operation.paused is true");
+        return Err(Halt::waiting(Reason::Paused, message, RESYNC_AFTER));
+    }
+    let valid = validate(agent, &world.valid)?;
+    let core = core(context, &world)?;
+    if core.is_some() {
+        // Before the archive is asked to let it in: from then on somebody must be told when it goes.
+        finalizer::hold(context, agent).await?;
+    }
+    let seen = match &core {
+        Some(core) => Some(seen(core, &valid.identity).await),
+        None => None,
+    };
+    let has_enrolled = seen.as_ref().and_then(|seen| Some(seen.as_ref().ok()?.is_some()));
+    observed.certificate = seen.and_then(|seen| seen.ok()?).and_then(|seen| seen.certificate);
+    let bundle = bundle(context, &valid, &world, core.as_ref(), has_enrolled).await?;
+    let until = expires_at(&bundle).unwrap_or_default().to_owned();
+    let mut built = build(&valid, &world.valid, &ground(context, &world, false));
+    built.secrets.push(bundle);
+    let is_held = !is_rolled_out(&world.archive);
+    let now = bring(context, agent, &world.valid, &built, &world.live, is_held).await?;
+    observed.ready = match (&valid.place, has_enrolled) {
+        (Place::InCluster { .. }, _) => "it takes mail".to_owned(),
+        (Place::External, Some(true)) => "it has enrolled".to_owned(),
+        (Place::External, _) => {
+            format!("Secret {} lets it in until {until}", bundle_name(&valid.name))
+        }
+    };
+    waits(&valid, &now, is_held, name)
+}
+
+/// Channels to the archive, if it takes calls.
+pub(super) fn core(context: &Context, world: &World) -> Result<Option<Core>, Halt> {
+    let conditions = world.archive.status.iter().flat_map(|status| &status.conditions);
+    let mut available = conditions.filter(|condition| condition.type_ == "Available");
+    match &world.operator {
+        Some(operator) if available.any(|condition| condition.status == "True") => {
+            dial(context, &world.valid, operator).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+pub(super) fn ground(context: &Context, world: &World, draining: bool) -> Ground {
+    Ground {
+        image_registry: context.settings.image_registry.clone(),
+        ingest: ingest_address(&world.valid),
+        volume: world.live.stateful_sets.first().and_then(volume),
+        draining,
+    }
+}
+
+/// Every service runs what the archive's present specification says: an agent is never newer than its archive.
+fn is_rolled_out(archive: &ArchiveCore) -> bool {
+    archive.status.as_ref().is_some_and(|status| {
+        status.observed_generation == archive.metadata.generation
+            && !status.services.is_empty()
+            && status.services.iter().all(|service| service.waiting_for.is_none())
+    })
+}
+
+fn waits(agent: &ValidAgent, now: &Objects, is_held: bool, archive: &str) -> Result<(), Halt> {
+    let pending = |message: String| Err(Halt::waiting(Reason::RolloutPending, message, RESYNC_AFTER));
+    if matches!(agent.place, Place::External) {
+        return Ok(());
+    }
+    if is_held {
+        return pending(format!("archive {archive} to be rolled out"));
+    }
+    match now.stateful_sets.first().map(stateful_set_progress).and_then(|progress| progress.waiting_for) {
+        Some(what) => pending(what),
+        None => Ok(()),
+    }
+}
+
+/// An event for each change of Ready.
+async fn tell(context: &Context, agent: &EdgeAgent, old: &EdgeAgentStatus, new: &EdgeAgentStatus) {
+    let ready = |status: &EdgeAgentStatus| {
+        let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready")?;
+        Some((ready.status.clone(), ready.reason.clone(), ready.message.clone()))
+    };
+    let (was, Some((status, reason, message))) = (ready(old), ready(new)) else { return };
+    if was.is_some_and(|(old_status, old_reason, _)| old_status == status && old_reason == reason) {
+        return;
+    }
+    let kind = if status == "True" { Reason::Reconciled } else { Reason::Progressing };
+    tracing::info!(agent = agent.name_any(), reason, message, "an agent is looked at");
+    context.tell(agent, kind, "Reconcile", format!("{reason}: {message}")).await;
+}

@@ -1,0 +1,199 @@
+//! What an object says of itself: kstatus and `kubectl wait` for each kind and phase, and a NetworkPolicySet in both modes.
+
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::{
+    api::{DeleteParams, Patch, PatchParams},
+    runtime::wait::Condition,
+};
+use openarchive_operator_api::{
+    ArchiveCore, EdgeAgent, NetworkPolicySet, NetworkPolicySetStatus, RetentionPolicy,
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::{
+    kstatus::Standing,
+    life::{agent, enforced, network_policy_set, retention_policy},
+    support::{Site, has, is, names, site, standalone},
+};
+
+async fn status_of_set(site: &Site, name: &str) -> NetworkPolicySetStatus {
+    site.api::<NetworkPolicySet>().get(name).await.unwrap().status.unwrap()
+}
+
+/// Name and hash of each policy that the set speaks of.
+fn hashes(status: &NetworkPolicySetStatus) -> Vec<(String, String)> {
+    status.policies.iter().map(|policy| (policy.name.clone(), policy.sha256.clone())).collect()
+}
+
+fn audited(set: Option<&NetworkPolicySet>) -> bool {
+    let is_current = set.is_some_and(|set| {
+        set.metadata.generation == set.status.as_ref().and_then(|status| status.observed_generation)
+    });
+    let status = set.and_then(|set| set.status.as_ref());
+    is_current
+        && status.is_some_and(|status| {
+            !status.policies.is_empty() && status.policies.iter().all(|policy| policy.uid.is_none())
+        })
+}
+
+#[tokio::test]
+async fn mode_audit_writes_nothing_and_says_what_enforce_then_writes() {
+    let Some(site) = site("audit").await else { return };
+    let site = site.with_operator().await;
+    let writes = |site: &Site, mark| {
+        let writes = site.writes_since(mark).into_iter();
+        writes.filter(|request| request.right.resource == "networkpolicies").collect::<Vec<_>>()
+    };
+    let set = |mode: &str| network_policy_set("written", "main", mode);
+    site.apply::<NetworkPolicySet>(set("Audit")).await;
+    site.apply::<ArchiveCore>(standalone("main")).await;
+    site.until::<ArchiveCore>("main", "is ready", has("Ready", "True")).await;
+    site.until::<NetworkPolicySet>("written", "says what it would write", audited).await;
+    site.quiet().await;
+    assert_eq!(writes(&site, site.begun), [], "mode Audit writes");
+    assert_eq!(names::<NetworkPolicy>(&site, "main").await, [""; 0]);
+    let audit = status_of_set(&site, "written").await;
+    assert!(audit.policies.iter().all(|one| one.resource_version.is_none() && one.applied_at.is_none()));
+    assert_eq!(site.standing::<NetworkPolicySet>("written").await, Standing::Current);
+
+    site.apply::<NetworkPolicySet>(set("Enforce")).await;
+    site.until::<NetworkPolicySet>("written", "enforces", enforced).await;
+    let enforce = status_of_set(&site, "written").await;
+    assert_eq!(hashes(&enforce), hashes(&audit), "what was announced is what is written");
+    assert_eq!(enforce.graph_hash, audit.graph_hash);
+    let mut announced: Vec<_> = audit.policies.iter().map(|policy| policy.name.clone()).collect();
+    announced.sort();
+    assert_eq!(names::<NetworkPolicy>(&site, "main").await, announced);
+
+    // Back again: what stands stays as it is, and whatever becomes of it is left alone.
+    site.apply::<NetworkPolicySet>(set("Audit")).await;
+    site.until::<NetworkPolicySet>("written", "only tells", audited).await;
+    let mark = site.quiet().await;
+    let policies = site.api::<NetworkPolicy>();
+    let alien = PatchParams { field_manager: Some("an-alien".to_owned()), ..PatchParams::default() };
+    let open = json!({"spec": {"ingress": [{}]}});
+    policies.patch("main-all", &alien, &Patch::Merge(&open)).await.unwrap();
+    policies.delete("main-default-deny", &DeleteParams::default()).await.unwrap();
+    site.seen(mark, "networkpolicies", "list").await;
+    site.quiet().await;
+    assert_eq!(writes(&site, mark), [], "mode Audit writes");
+    let now = policies.get("main-all").await.unwrap().spec.unwrap().ingress.unwrap();
+    assert!(now[0].from.is_none(), "somebody's change is left alone");
+    assert!(policies.get_opt("main-default-deny").await.unwrap().is_none());
+
+    site.apply::<NetworkPolicySet>(set("Enforce")).await;
+    site.until::<NetworkPolicy>("main-default-deny", "is back", |one: Option<&NetworkPolicy>| one.is_some())
+        .await;
+    site.until::<NetworkPolicySet>("written", "enforces again", enforced).await;
+    let now = policies.get("main-all").await.unwrap().spec.unwrap().ingress.unwrap();
+    assert!(now.iter().all(|rule| rule.from.is_some()), "the opened rule stands: {now:?}");
+}
+
+#[tokio::test]
+async fn an_archive_stands_as_kstatus_and_kubectl_wait_read_it_in_each_phase() {
+    let Some(site) = site("phases").await else { return };
+    let standing = async |site: &Site| site.standing::<ArchiveCore>("main").await;
+    let wait = ["wait", "--for=condition=Ready", "archivecore/main"];
+    let waited = async |site: &Site, timeout: &str| {
+        let timeout = format!("--timeout={timeout}");
+        site.kubectl(&[&wait[..], &[timeout.as_str()]].concat()).await.code == 0
+    };
+    // Nobody has looked at it yet: nobody may take it for finished.
+    site.apply::<ArchiveCore>(standalone("main")).await;
+    assert_eq!(standing(&site).await, Standing::InProgress);
+
+    let all = [("app.kubernetes.io/component", "all")];
+    site.cluster.node().unwrap().hold(&site.namespace, &all);
+    let mut site = site.with_operator().await;
+    site.until::<ArchiveCore>("main", "is on its way", is("Reconciling", "True", "RolloutPending")).await;
+    assert_eq!(standing(&site).await, Standing::InProgress);
+    assert!(!waited(&site, "1s").await);
+    site.cluster.node().unwrap().release(&site.namespace, &all);
+    assert!(waited(&site, "60s").await);
+    assert_eq!(standing(&site).await, Standing::Current);
+
+    for name in ["one", "other"] {
+        site.apply::<NetworkPolicySet>(network_policy_set(name, "main", "Enforce")).await;
+    }
+    site.until::<ArchiveCore>("main", "cannot be", is("Stalled", "True", "InvalidSpec")).await;
+    assert_eq!(standing(&site).await, Standing::Failed);
+    assert!(!waited(&site, "1s").await);
+    for name in ["one", "other"] {
+        site.api::<NetworkPolicySet>().delete(name, &DeleteParams::default()).await.unwrap();
+    }
+    assert!(waited(&site, "60s").await);
+    assert_eq!(standing(&site).await, Standing::Current);
+
+    let mut paused = standalone("main");
+    paused["spec"]["operation"] = json!({"paused": true});
+    site.apply::<ArchiveCore>(paused.clone()).await;
+    site.until::<ArchiveCore>("main", "is paused", is("Ready", "Unknown", "Paused")).await;
+    assert_eq!(standing(&site).await, Standing::InProgress);
+    assert!(!waited(&site, "1s").await);
+    paused["spec"]["operation"] = json!({"stopped": true});
+    site.apply::<ArchiveCore>(paused).await;
+    site.until::<ArchiveCore>("main", "is stopped", is("Ready", "True", "Stopped")).await;
+    assert_eq!(standing(&site).await, Standing::Current);
+    assert!(waited(&site, "60s").await);
+
+    // A change that no operator has seen: Ready is still true, of an earlier generation.
+    site.stop().await;
+    site.apply::<ArchiveCore>(standalone("main")).await;
+    let now = site.api::<ArchiveCore>().get("main").await.unwrap();
+    assert!(is("Ready", "True", "").matches_object(Some(&now)), "{:?}", now.status);
+    assert_eq!(standing(&site).await, Standing::InProgress);
+    assert!(!waited(&site, "1s").await);
+
+    let held = |finalizers: Value| json!({"metadata": {"finalizers": finalizers}});
+    let merge = async |patch: Value| {
+        site.api::<ArchiveCore>()
+            .patch("main", &PatchParams::default(), &Patch::Merge(&patch))
+            .await
+            .unwrap();
+    };
+    merge(held(json!(["test/held"]))).await;
+    site.api::<ArchiveCore>().delete("main", &DeleteParams::default()).await.unwrap();
+    assert_eq!(standing(&site).await, Standing::Terminating);
+    merge(held(json!([]))).await;
+}
+
+#[tokio::test]
+async fn what_refers_to_an_archive_stands_as_kstatus_reads_it_in_each_phase() {
+    let Some(site) = site("references").await else { return };
+    let site = site.with_operator().await;
+    // There is no archive: somebody has to act.
+    site.apply::<RetentionPolicy>(retention_policy("books", "main", 10)).await;
+    site.apply::<NetworkPolicySet>(network_policy_set("written", "main", "Enforce")).await;
+    site.apply::<EdgeAgent>(agent("outside", "main", "External")).await;
+    site.until::<RetentionPolicy>("books", "misses its archive", lost()).await;
+    site.until::<NetworkPolicySet>("written", "misses its archive", lost()).await;
+    site.until::<EdgeAgent>("outside", "misses its archive", lost()).await;
+    assert_eq!(site.standing::<RetentionPolicy>("books").await, Standing::Failed);
+    assert_eq!(site.standing::<NetworkPolicySet>("written").await, Standing::Failed);
+    assert_eq!(site.standing::<EdgeAgent>("outside").await, Standing::Failed);
+
+    // There is one now; nothing answers behind its name, so what must be told to it waits.
+    site.apply::<ArchiveCore>(standalone("main")).await;
+    site.until::<ArchiveCore>("main", "is ready", has("Available", "True")).await;
+    site.until::<NetworkPolicySet>("written", "is in force", enforced).await;
+    assert_eq!(site.standing::<NetworkPolicySet>("written").await, Standing::Current);
+    site.until::<RetentionPolicy>("books", "waits", is("Reconciling", "True", "")).await;
+    assert_eq!(site.standing::<RetentionPolicy>("books").await, Standing::InProgress);
+    site.until::<EdgeAgent>("outside", "waits", is("Reconciling", "True", "")).await;
+    assert_eq!(site.standing::<EdgeAgent>("outside").await, Standing::InProgress);
+    let wait = ["wait", "--for=condition=Ready", "--timeout=60s", "networkpolicyset/written"];
+    assert_eq!(site.kubectl(&wait).await.code, 0);
+    let wait =
+        ["wait", "--for=condition=Ready", "--timeout=1s", "retentionpolicy/books", "edgeagent/outside"];
+    assert_ne!(site.kubectl(&wait).await.code, 0);
+    let printed = site.kubectl(&["get", "openarchive", "-o", "wide"]).await;
+    assert_eq!(printed.code, 0, "{}", printed.stderr);
+    for name in ["main", "books", "written", "outside"] {
+        assert!(printed.stdout.contains(&format!("/{name} ")), "{}", printed.stdout);
+    }
+}
+
+fn lost<K: Serialize>() -> impl Condition<K> {
+    is("Stalled", "True", "ReferenceNotFound")
+}
