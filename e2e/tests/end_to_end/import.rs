@@ -35,7 +35,7 @@ fn an_import_killed_at_half_and_repeated_gives_each_mail_once() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    eventually("some of it is imported", 30, || (accepted(&agent) > 100).then_some(()));
+    eventually("some of it is imported", 120, || (accepted(&agent) > 100).then_some(()));
     killed.kill().unwrap();
     killed.wait().unwrap();
     let at_the_kill = accepted(&agent);

@@ -123,7 +123,7 @@ async fn whoever_calls_a_pod_with_every_role_may_do_what_the_table_says_and_no_m
     let mut archive = Standalone::prepare(&["acme"]);
     archive.start();
     let tls = archive.path("tls");
-    let agents = || ListAgentsRequest { tenant: "acme".to_owned() };
+    let agents = || ListAgentsRequest { tenant: "acme".to_owned(), agent: String::new() };
     let mail = || GetMessageRequest { tenant: "acme".to_owned(), ..GetMessageRequest::default() };
 
     let operator = channel(&tls, "operator", archive.grpc);
@@ -280,7 +280,7 @@ async fn roles_apart_keep_the_operators_configuration_and_take_a_tenant_that_is_
     let mut catalogue = CatalogueServiceClient::new(ingest.clone());
     let both = ["acme", "other"].map(str::to_owned);
     for tenant in both {
-        catalogue.list_agents(ListAgentsRequest { tenant }).await.unwrap();
+        catalogue.list_agents(ListAgentsRequest { tenant, agent: String::new() }).await.unwrap();
     }
     enrolment(&ingest, "other", "mx1").await;
     let agent = crate::separate::agent(&cluster, 0, "other/mx2");

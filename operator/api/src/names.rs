@@ -22,3 +22,5 @@ pub const LABEL_AGENT: &str = "openarchive.dev/agent";
 
 /// On an ArchiveCore: a new value asks for a new certificate authority.
 pub const ANNOTATION_ROTATE_CA: &str = "openarchive.dev/rotate-ca";
+/// On an EdgeAgent, with value `true`: it is revoked and goes at once when it is deleted, whatever mail it holds.
+pub const ANNOTATION_ABANDON: &str = "openarchive.dev/abandon";

@@ -10,8 +10,9 @@ use crate::labels::{self, Labels, Pods};
 /// Connections beyond the graph that one archive may have: each becomes a rule and an annotation of at most
 /// [`REASON_BYTES_MAX`] and some, and an object's annotations may have 256 KiB.
 pub const EXTRA_EDGES_MAX: usize = 64;
-/// Address ranges in one list.
-pub const CIDRS_MAX: usize = 1024;
+/// Address ranges in one list: as many as a listener of an `EdgeAgent` may name, 32 peers with 64 each. The longest address
+/// range makes some 60 bytes of a policy, which may have 1.5 MiB.
+pub const CIDRS_MAX: usize = 32 * 64;
 /// Nodes of the search engine, as many as an ArchiveCore may name.
 pub const SEARCH_NODES_MAX: usize = 16;
 /// Length of an extra edge's reason.

@@ -11,7 +11,7 @@ use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sha2::Sha256;
 
 /// Length of the key that the values of Secrets are hashed under, in bytes.
@@ -78,6 +78,11 @@ impl fmt::Debug for MacKey {
 /// Kind and group of objects that name people, and where they do.
 const POLICY_KIND: &str = "RetentionPolicy";
 const POLICY_GROUP: &str = "openarchive.dev/";
+/// Longest list of addresses that have an HMAC each; a longer one has one for all, or snapshots would grow with the people.
+const MAILBOXES_MAX: usize = 32;
+/// What stands in the place of a longer list, and nothing beside it.
+const LIST_COUNT: &str = "count";
+const LIST_MAC: &str = "hmac";
 
 /// Why an object that holds values of a Secret cannot be redacted. Holds names, never values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -97,6 +102,8 @@ enum SecretField {
     StringData,
     Annotation,
     Mailbox,
+    /// A list that is too long for one HMAC each.
+    Mailboxes,
 }
 
 impl SecretField {
@@ -106,6 +113,7 @@ impl SecretField {
             Self::Data | Self::StringData => "data",
             Self::Annotation => "annotation",
             Self::Mailbox => "mailbox",
+            Self::Mailboxes => "mailboxes",
         }
     }
 }
@@ -125,9 +133,10 @@ pub(crate) fn redact(object: &mut Value, mac: &MacKey) -> Result<(), RedactError
     walk(object, &|place, value| {
         Some(match place.field {
             SecretField::Data => mac.text(place, &STANDARD.decode(value).ok()?),
-            SecretField::StringData | SecretField::Annotation | SecretField::Mailbox => {
-                mac.text(place, value.as_bytes())
-            }
+            SecretField::StringData
+            | SecretField::Annotation
+            | SecretField::Mailbox
+            | SecretField::Mailboxes => mac.text(place, value.as_bytes()),
         })
     })
 }
@@ -172,13 +181,25 @@ fn is_policy(fields: &Map<String, Value>) -> bool {
     text("kind") == POLICY_KIND && text("apiVersion").starts_with(POLICY_GROUP)
 }
 
-/// The same address has the same HMAC in one policy, and another one in another.
+/// The same address has the same HMAC in one policy, and another one in another; a long list has one, and says how long it is.
 fn mailboxes(fields: &mut Map<String, Value>, replace: &Replace<'_>) -> Result<(), RedactError> {
     let (namespace, name) = (named(fields, "namespace"), named(fields, "name"));
     let place = SecretPlace { namespace: &namespace, name: &name, field: SecretField::Mailbox, key: "" };
     let found = fields.get_mut("spec").and_then(|spec| spec.get_mut("match")?.get_mut("mailboxes"));
+    // Snapshots of earlier versions have lists of any length with an HMAC each.
+    let is_hidden = |address: &Value| address.as_str().is_some_and(is_mac);
     match found {
         None => Ok(()),
+        Some(list) if is_list_mac(list) => Ok(()),
+        Some(list @ Value::Array(_))
+            if list.as_array().is_some_and(|all| all.len() > MAILBOXES_MAX && !all.iter().all(is_hidden)) =>
+        {
+            let count = list.as_array().map_or(0, Vec::len);
+            let place = SecretPlace { field: SecretField::Mailboxes, ..place };
+            let hidden = replace(&place, &list.to_string()).ok_or(RedactError::Mailboxes)?;
+            *list = json!({ LIST_COUNT: count, LIST_MAC: hidden });
+            Ok(())
+        }
         Some(Value::Array(addresses)) => addresses.iter_mut().try_for_each(|address| {
             let hidden = address.as_str().and_then(|text| replace(&place, text));
             *address = Value::String(hidden.ok_or(RedactError::Mailboxes)?);
@@ -186,6 +207,14 @@ fn mailboxes(fields: &mut Map<String, Value>, replace: &Replace<'_>) -> Result<(
         }),
         Some(_) => Err(RedactError::Mailboxes),
     }
+}
+
+fn is_list_mac(value: &Value) -> bool {
+    let Value::Object(fields) = value else { return false };
+    let is_long =
+        fields.get(LIST_COUNT).and_then(Value::as_u64).is_some_and(|count| count > MAILBOXES_MAX as u64);
+    let has_mac = fields.get(LIST_MAC).and_then(Value::as_str).is_some_and(is_mac);
+    fields.len() == 2 && is_long && has_mac
 }
 
 fn named(fields: &Map<String, Value>, field: &str) -> String {

@@ -1819,6 +1819,10 @@ pub struct GetProofResponse {
 pub struct ListAgentsRequest {
     #[prost(string, tag = "1")]
     pub tenant: ::prost::alloc::string::String,
+    /// Only this agent; empty: all. One agent is found by its key, however large the archive: highest_seq is 0 where the
+    /// agent has reported, and where it has not there is one summary, of a commit.
+    #[prost(string, tag = "2")]
+    pub agent: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListAgentsResponse {

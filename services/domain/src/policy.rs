@@ -84,18 +84,15 @@ impl Policy {
 
     /// `internal`: the tenant's own domains.
     pub fn matches(&self, tenant: &Tenant, internal: &BTreeSet<MailDomain>, mail: &Correspondents) -> bool {
-        let is_internal = |address: &str| address::is_of(address, internal);
-        let sent_from_inside = || mail.senders().any(is_internal);
+        let sent_from_inside = || mail.senders().are_of(internal);
         self.is_for(tenant)
-            && (self.mailboxes.is_empty() || mail.all().any(|address| self.mailboxes.contains(address)))
-            && (self.domains.is_empty() || mail.all().any(|address| address::is_of(address, &self.domains)))
+            && (self.mailboxes.is_empty() || mail.all().any(|addresses| addresses.name(&self.mailboxes)))
+            && (self.domains.is_empty() || mail.all().any(|addresses| addresses.are_of(&self.domains)))
             && match self.direction {
                 Direction::Any => true,
-                Direction::Inbound => !sent_from_inside() && mail.recipients().any(is_internal),
-                Direction::Outbound => {
-                    sent_from_inside() && mail.recipients().any(|address| !is_internal(address))
-                }
-                Direction::Internal => sent_from_inside() && mail.recipients().any(is_internal),
+                Direction::Inbound => !sent_from_inside() && mail.recipients().are_of(internal),
+                Direction::Outbound => sent_from_inside() && mail.recipients().are_outside(internal),
+                Direction::Internal => sent_from_inside() && mail.recipients().are_of(internal),
             }
     }
 

@@ -43,7 +43,10 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rusqlite::Connection;
 
@@ -75,6 +78,7 @@ pub struct Buffer(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
+    data_dir: PathBuf,
     instance: [u8; 16],
     high_water_bytes: u64,
     spool_dir: SpoolDir,
@@ -87,6 +91,10 @@ impl Buffer {
     /// The agent's identity beside its disk, chosen at random when the buffer was made.
     pub fn instance(&self) -> [u8; 16] {
         self.0.instance
+    }
+
+    pub fn data_dir(&self) -> &Path {
+        &self.0.data_dir
     }
 
     pub fn spool_dir(&self) -> &SpoolDir {

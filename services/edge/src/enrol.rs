@@ -2,7 +2,7 @@
 //!
 //! The key is made here and never leaves this machine. Files are written in an order in which each crash can be mended by
 //! the same command: key, request, log policy, certificate. Nothing that is there is overwritten; only a renewal replaces
-//! the certificate, as a whole.
+//! the certificate, as a whole, and so does an enrolment after its end where that is asked for.
 
 mod files;
 mod own_certificate;
@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use openarchive_domain::AgentRef;
+use openarchive_domain::{AgentRef, Timestamp};
 use openarchive_ledger::policy::Policy;
 use openarchive_proto::ingest::v1::{EnrolRequest, agent_service_client::AgentServiceClient};
 use rcgen::{CertificateParams, KeyPair, PublicKeyData as _};
@@ -40,6 +40,10 @@ const TOKEN_BYTES_MAX: usize = 1024;
 pub enum EnrolError {
     #[error("{} is there already: this agent has enrolled; choose other files in `core` for another one", .path.display())]
     AlreadyEnrolled { path: PathBuf },
+    #[error("{} cannot be used: {why}; move it away and enrol with a new token", .path.display())]
+    Unusable { path: PathBuf, why: String },
+    #[error("{} ended at {end}, and there is no next one: {source}; enrol with a new token", .path.display())]
+    Ended { path: PathBuf, end: Timestamp, source: Box<Self> },
     #[error("{}: {source}", .path.display())]
     File { path: PathBuf, source: io::Error },
     #[error("{} holds no one-time token: write what `archivectl agents enrol` printed into it", .path.display())]
@@ -70,10 +74,52 @@ pub struct Enrolled {
 /// configuration looks for them. Durable when it returns. Repeated after a crash or a lost answer it goes on where it was:
 /// the same key and the same request, with which the token may be used again.
 pub async fn enrol(core: &CoreConfig, token_file: &Path) -> Result<Enrolled, EnrolError> {
-    let certificate = core.certificate.clone();
-    if certificate.exists() {
-        return Err(EnrolError::AlreadyEnrolled { path: certificate });
+    if core.certificate.exists() {
+        return Err(EnrolError::AlreadyEnrolled { path: core.certificate.clone() });
     }
+    obtain(core, token_file, None).await
+}
+
+/// As [`enrol`], for a start script: `None` where a certificate is there that is good at `now`. One that has ended is replaced,
+/// if the token is for the same agent; one that is not this agent's with its key is an error.
+pub async fn enrol_if_needed(
+    core: &CoreConfig,
+    token_file: &Path,
+    now: Timestamp,
+) -> Result<Option<Enrolled>, EnrolError> {
+    if !fs::exists(&core.certificate).map_err(at(&core.certificate))? {
+        return obtain(core, token_file, None).await.map(Some);
+    }
+    let own = certificate_of_key(core)?;
+    if now < own.not_after {
+        return Ok(None);
+    }
+    obtain(core, token_file, Some(&own)).await.map(Some).map_err(|error| EnrolError::Ended {
+        path: core.certificate.clone(),
+        end: own.not_after,
+        source: Box::new(error),
+    })
+}
+
+/// The certificate that is there, if it goes with the key that is there.
+fn certificate_of_key(core: &CoreConfig) -> Result<OwnCertificate, EnrolError> {
+    let unusable = |why: String| EnrolError::Unusable { path: core.certificate.clone(), why };
+    let pem = fs::read(&core.certificate).map_err(|error| unusable(error.to_string()))?;
+    let own = OwnCertificate::parse(&pem)
+        .ok_or_else(|| unusable("it holds no agent's certificate (PEM)".to_owned()))?;
+    let key = read_key(&core.key).map_err(|error| unusable(format!("its key: {error}")))?;
+    if own.public_key != key.subject_public_key_info() {
+        return Err(unusable(format!("it is for another key than {}", core.key.display())));
+    }
+    Ok(own)
+}
+
+/// `ended`: the certificate that is replaced, by one of the same agent.
+async fn obtain(
+    core: &CoreConfig,
+    token_file: &Path,
+    ended: Option<&OwnCertificate>,
+) -> Result<Enrolled, EnrolError> {
     let token = read_token(token_file)?;
     let address = CoreAddress::of(core);
     let channel = address.connect_without_certificate()?;
@@ -94,6 +140,9 @@ pub async fn enrol(core: &CoreConfig, token_file: &Path) -> Result<Enrolled, Enr
     if own.public_key != key.subject_public_key_info() {
         return Err(EnrolError::Answer("the certificate is for another key"));
     }
+    if ended.is_some_and(|ended| ended.agent != own.agent) {
+        return Err(EnrolError::Answer("the certificate is another agent's"));
+    }
     let offered = answer.log_policy.as_bytes();
     if fs::exists(&core.log_policy).map_err(at(&core.log_policy))? {
         check_policy(&own.agent, &fs::read(&core.log_policy).map_err(at(&core.log_policy))?)?;
@@ -102,8 +151,9 @@ pub async fn enrol(core: &CoreConfig, token_file: &Path) -> Result<Enrolled, Enr
         files::create(&core.log_policy, offered, Secrecy::Public).map_err(at(&core.log_policy))?;
     }
     let kept = fs::read(&core.log_policy).map_err(at(&core.log_policy))?;
-    files::create(&certificate, answer.certificate_chain.as_bytes(), Secrecy::Public)
-        .map_err(at(&certificate))?;
+    let write = if ended.is_some() { files::replace } else { files::create };
+    write(&core.certificate, answer.certificate_chain.as_bytes(), Secrecy::Public)
+        .map_err(at(&core.certificate))?;
     // It has done its work; left behind it does no harm.
     let _ = fs::remove_file(&request_file);
     Ok(Enrolled { agent: own.agent, other_policy: kept != offered })

@@ -11,7 +11,8 @@
 //! once that is mended, takes only what is missing.
 //!
 //! Each source is to be imported by one process at a time. Mail goes into the buffer of an agent whether that runs or
-//! not; at the high-water mark the import waits until the agent has handed mail on.
+//! not; at the high-water mark the import waits until the agent has handed mail on. The program holds an [`ImportLock`]
+//! meanwhile: an agent that drains is not empty for good before that is free.
 
 mod file_stamp;
 mod files;
@@ -24,6 +25,7 @@ mod read_mail;
 mod run_record;
 mod slots;
 mod summary;
+mod under_way;
 
 #[cfg(test)]
 mod tests;
@@ -37,6 +39,7 @@ use tokio::task::spawn_blocking;
 
 pub use progress_bar::ProgressDisplay;
 pub use summary::{ImportSummary, SKIPPED_LISTED_MAX, Skipped};
+pub use under_way::ImportLock;
 
 use crate::{accept::Acceptor, buffer::BufferError};
 use listing::{Listing, Source};

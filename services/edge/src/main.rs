@@ -15,8 +15,8 @@ use openarchive_edge::{
     agent::{Agent, last_figures},
     buffer::{Buffer, BufferOptions},
     config::{Config, Intake},
-    enrol::{EnrolError, enrol},
-    import::{ProgressDisplay, import},
+    enrol::{enrol, enrol_if_needed},
+    import::{ImportLock, ProgressDisplay, import},
     status::Status,
     sync::{AlarmKind, clear_alarm},
 };
@@ -55,7 +55,7 @@ enum Command {
         /// File with the token that `archivectl agents enrol NAME` printed.
         #[arg(long)]
         token_file: PathBuf,
-        /// Where the certificate is there already, say so and end well.
+        /// Where a good certificate is there already, say so and end well. One that has ended is replaced.
         #[arg(long)]
         if_needed: bool,
     },
@@ -80,7 +80,7 @@ enum Command {
 enum Enrolment {
     /// It is an error: somebody means another agent.
     Always,
-    /// There is nothing to do.
+    /// There is nothing to do while it is good.
     IfNeeded,
 }
 
@@ -110,9 +110,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
     let _telemetry = openarchive_telemetry::init(&TelemetryConfig::from_environment("agent")?)?;
     match command {
         Command::Run { config } => runtime.block_on(run(Config::load(&config)?)),
-        Command::Import { path, config, json } => {
-            runtime.block_on(import_mail(Config::load(&config)?, &path, json))
-        }
+        Command::Import { path, config, json } => runtime.block_on(import_mail(&config, &path, json)),
         Command::Enrol { config, token_file, if_needed } => {
             let wanted = if if_needed { Enrolment::IfNeeded } else { Enrolment::Always };
             runtime.block_on(enrol_agent(Config::load(&config)?, &token_file, wanted))
@@ -145,7 +143,11 @@ async fn run(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn import_mail(config: Config, path: &Path, json: bool) -> anyhow::Result<()> {
+async fn import_mail(config: &Path, path: &Path, json: bool) -> anyhow::Result<()> {
+    // Once it is held, no agent says any more that it is drained; one that has said so was started with `drain` set, which
+    // is read here for the second time.
+    let _under_way = ImportLock::hold(&Config::load(config)?.data_dir)?;
+    let config = Config::load(config)?;
     anyhow::ensure!(
         config.intake == Intake::Open,
         "drain: this agent takes no new mail; take `drain` out of its configuration, or import with another agent"
@@ -172,12 +174,14 @@ async fn enrol_agent(config: Config, token_file: &Path, wanted: Enrolment) -> an
     let core = config
         .core
         .context("core: there is no such section; it says where the core is and names the files")?;
-    let enrolled = match enrol(&core, token_file).await {
-        Err(EnrolError::AlreadyEnrolled { path }) if wanted == Enrolment::IfNeeded => {
-            writeln!(io::stdout(), "nothing to do: the certificate {} is there already", path.display())?;
-            return Ok(());
-        }
-        enrolled => enrolled?,
+    let enrolled = match wanted {
+        Enrolment::Always => Some(enrol(&core, token_file).await?),
+        Enrolment::IfNeeded => enrol_if_needed(&core, token_file, SystemClock.now()).await?,
+    };
+    let Some(enrolled) = enrolled else {
+        let path = core.certificate.display();
+        writeln!(io::stdout(), "nothing to do: the certificate {path} is there already")?;
+        return Ok(());
     };
     writeln!(
         io::stdout(),

@@ -20,14 +20,16 @@ pub struct Status {
     pub buffered_messages: u64,
     pub buffered_bytes: u64,
     pub high_water_bytes: u64,
-    /// The configuration says that no new mail is taken.
+    /// The configuration says that no new mail is taken: from the agent's next start on. Whether the running agent takes none
+    /// is in `sync`.
     pub draining: bool,
     /// When the oldest mail still here was accepted.
     pub oldest_pending: Option<String>,
     pub oldest_pending_seconds: Option<i64>,
     pub last_receipt_index: Option<String>,
     pub alarms: Vec<Alarm>,
-    /// Counted since the running agent, or the last one that ran, was started (see `sync::SyncStats`).
+    /// Counted since the running agent, or the last one that ran, was started (see `sync::SyncStats`); `draining`: it takes, or
+    /// took, no new mail.
     pub sync: Option<serde_json::Value>,
 }
 
@@ -71,8 +73,19 @@ impl fmt::Display for Status {
             mib(self.buffered_bytes),
             mib(self.high_water_bytes)
         )?;
-        if self.draining {
-            writeln!(f, "new mail         none is taken: `drain` is set")?;
+        let in_force = self.sync.as_ref().and_then(|sync| sync["draining"].as_bool()).unwrap_or(false);
+        match (self.draining, in_force) {
+            (true, true) => writeln!(f, "new mail         none is taken: `drain` is set")?,
+            (true, false) => {
+                writeln!(f, "new mail         `drain` is set: in force after a restart of the agent")?;
+            }
+            (false, true) => {
+                writeln!(
+                    f,
+                    "new mail         none is taken until a restart of the agent: `drain` was set at its start"
+                )?;
+            }
+            (false, false) => {}
         }
         match (&self.oldest_pending, self.oldest_pending_seconds) {
             (Some(time), Some(seconds)) => writeln!(f, "oldest waiting   since {time} ({seconds} s)")?,

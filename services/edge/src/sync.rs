@@ -39,7 +39,7 @@ use std::{
     collections::BTreeSet,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -79,7 +79,7 @@ pub struct SyncOptions {
     pub poll_interval: Duration,
     /// How often the core is told how far this agent has counted, and what was set aside is tried again.
     pub report_interval: Duration,
-    /// The same of an agent that drains: somebody waits until it is empty.
+    /// How often an agent that drains tells it: somebody waits until it is empty.
     pub draining_report_interval: Duration,
     /// How often a halted agent looks whether its alarm was cleared.
     pub halted_poll: Duration,
@@ -110,10 +110,18 @@ pub struct SyncWorker {
     options: SyncOptions,
     counters: Arc<Counters>,
     set_aside: Mutex<BTreeSet<MessageId>>,
-    /// The core refused a batch on account of one of its mails: they go one by one until the end of the buffer.
-    one_by_one: AtomicBool,
+    /// Mails of the next batch: half as many whenever the core refuses one on account of some mail, twice as many with
+    /// each that is committed, all again at the end of the buffer.
+    batch_messages: AtomicUsize,
     /// The alarm for a refusal may be up, from this or an earlier process.
     refusal_may_be_up: AtomicBool,
+}
+
+/// What is done from time to time, also while mail keeps coming.
+struct Due {
+    report: Instant,
+    /// What was set aside is tried again.
+    retry: Instant,
 }
 
 /// Reads a worker's figures from anywhere.
@@ -137,13 +145,13 @@ impl SyncWorker {
     ) -> Self {
         Self {
             core: Core::new(watch::Sender::new(channel).subscribe()),
+            batch_messages: AtomicUsize::new(options.batch_messages_max.max(1)),
             buffer,
             trust: Arc::new(trust),
             clock,
             options,
             counters: Arc::new(Counters::default()),
             set_aside: Mutex::default(),
-            one_by_one: AtomicBool::new(false),
             refusal_may_be_up: AtomicBool::new(true),
         }
     }
@@ -166,7 +174,7 @@ impl SyncWorker {
 
     async fn work(&self) {
         let (mut failures, mut class_changes) = (0, 0);
-        let mut report_due = Instant::now();
+        let mut due = Due { report: Instant::now(), retry: Instant::now() };
         loop {
             let pruned_before = self.counters.snapshot().committed;
             let outcome = match self.is_halted().await {
@@ -175,7 +183,7 @@ impl SyncWorker {
                     sleep(self.options.halted_poll).await;
                     continue;
                 }
-                Ok(false) => self.pass(&mut report_due).await,
+                Ok(false) => self.pass(&mut due).await,
                 Err(error) => Err(error.into()),
             };
             match outcome {
@@ -185,7 +193,7 @@ impl SyncWorker {
                     if self.options.intake == Intake::Draining
                         && self.counters.snapshot().committed > pruned_before
                     {
-                        report_due = Instant::now();
+                        due.report = Instant::now();
                     }
                     tokio::select! {
                         () = self.buffer.wait_for_arrival() => {}
@@ -193,21 +201,23 @@ impl SyncWorker {
                     }
                 }
                 Err(SyncError::Lie(lie)) => self.record(lie).await,
-                Err(error) if error.is_about_content() && !self.one_by_one.swap(true, Ordering::Relaxed) => {
-                    tracing::warn!(%error, "the core refuses a batch; its mails are sent one by one");
-                    self.counters.failed(error.to_string());
-                }
                 Err(error) => {
-                    // Whoever got something done starts counting anew.
-                    let progressed = self.counters.snapshot().committed > pruned_before;
-                    if progressed {
-                        (failures, class_changes) = (0, 0);
-                    }
-                    failures += 1;
+                    // Counted until all is sent: others are committed beside a mail whose class never settles.
                     class_changes += u32::from(error.is_class_change());
-                    if class_changes >= limits::CLASS_TRIES_MAX {
+                    let never_settles = error.is_class_change() && class_changes >= limits::CLASS_TRIES_MAX;
+                    if (never_settles || error.is_about_content()) && self.halve_batches() {
+                        tracing::warn!(%error, "the core refuses a batch; fewer mails are sent at a time");
+                        self.counters.failed(error.to_string());
+                        continue;
+                    }
+                    if never_settles {
                         self.class_keeps_changing(&error).await;
                     }
+                    // Whoever got something done starts counting anew.
+                    if self.counters.snapshot().committed > pruned_before {
+                        failures = 0;
+                    }
+                    failures += 1;
                     self.wait_after(&error, failures).await;
                 }
             }
@@ -215,19 +225,25 @@ impl SyncWorker {
     }
 
     /// Sends all that is in the buffer now, and what comes meanwhile.
-    async fn pass(&self, report_due: &mut Instant) -> Result<(), SyncError> {
-        if Instant::now() >= *report_due {
-            self.report().await?;
-            self.lock_set_aside().clear();
-            *report_due = Instant::now() + self.report_interval();
-        }
+    async fn pass(&self, due: &mut Due) -> Result<(), SyncError> {
         let mut after = MessageId::START;
         // Each batch is a trace, from its offer to its receipts.
         let (mut ready, mut ready_trace) = (Vec::new(), Span::none());
         loop {
-            let batch = self.next_batch(after).await?;
+            if Instant::now() >= due.report {
+                self.report().await?;
+                due.report = Instant::now() + self.report_interval();
+            }
+            let is_retry = Instant::now() >= due.retry;
+            if is_retry && ready.is_empty() {
+                self.lock_set_aside().clear();
+                due.retry = Instant::now() + self.options.report_interval;
+                after = MessageId::START;
+            }
+            // What is ready must be gone before the buffer is read from its beginning, or it would be sent twice.
+            let batch = if is_retry && !ready.is_empty() { None } else { self.next_batch(after).await? };
             if batch.is_none() && ready.is_empty() {
-                self.one_by_one.store(false, Ordering::Relaxed);
+                self.batch_messages.store(self.options.batch_messages_max.max(1), Ordering::Relaxed);
                 return self.forget_refusal().await;
             }
             self.counters.set_state(SyncState::Sending);
@@ -235,12 +251,16 @@ impl SyncWorker {
                 after = batch.last;
                 batch.mails
             });
+            let is_commit = !ready.is_empty();
             let trace = if mails.is_empty() { Span::none() } else { work_span("agent", "send batch") };
             let (committed, prepared) = tokio::join!(
                 self.commit(ready).instrument(ready_trace),
                 self.prepare(mails).instrument(trace.clone())
             );
             committed?;
+            if is_commit {
+                self.double_batches();
+            }
             (ready, ready_trace) = (prepared?, trace);
         }
     }
@@ -262,8 +282,18 @@ impl SyncWorker {
         Ok(())
     }
 
-    fn batch_messages_max(&self) -> usize {
-        if self.one_by_one.load(Ordering::Relaxed) { 1 } else { self.options.batch_messages_max.max(1) }
+    /// So that the mail that the core does not take is soon alone. `false`: it was.
+    fn halve_batches(&self) -> bool {
+        let before = self.batch_messages.load(Ordering::Relaxed);
+        self.batch_messages.store((before / 2).max(1), Ordering::Relaxed);
+        before > 1
+    }
+
+    /// Only after a commit: a batch that is offered anew after a refusal is never larger than the one refused.
+    fn double_batches(&self) {
+        let before = self.batch_messages.load(Ordering::Relaxed);
+        let max = self.options.batch_messages_max.max(1);
+        self.batch_messages.store(before.saturating_mul(2).min(max), Ordering::Relaxed);
     }
 
     async fn is_halted(&self) -> Result<bool, BufferError> {
@@ -289,12 +319,7 @@ impl SyncWorker {
         self.buffer.raise_alarm(lie.kind.as_str(), lie.detail.clone(), now).await
     }
 
-    /// One mail of a batch is enough: alone it is set aside, and the others go on.
     async fn class_keeps_changing(&self, error: &SyncError) {
-        if !self.one_by_one.swap(true, Ordering::Relaxed) {
-            tracing::warn!(%error, "the core names another class again and again; mails are sent one by one");
-            return;
-        }
         let kind = AlarmKind::ClassKeepsChanging;
         if let Err(error) = self.buffer.raise_alarm(kind.as_str(), error.to_string(), self.clock.now()).await
         {

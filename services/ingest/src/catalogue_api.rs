@@ -9,7 +9,7 @@ mod proof;
 
 use std::sync::Arc;
 
-use openarchive_domain::{Digest, Tenant};
+use openarchive_domain::{AgentRef, Digest, Tenant};
 use openarchive_proto::ingest::v1 as proto;
 use openarchive_proto::ingest::v1::{
     CompletenessRequest, CompletenessResponse, CreateEnrolmentRequest, CreateEnrolmentResponse,
@@ -129,8 +129,15 @@ impl CatalogueService for CatalogueApi {
         &self,
         request: Request<ListAgentsRequest>,
     ) -> Result<Response<ListAgentsResponse>, Status> {
-        let tenant = parse_tenant(&request.into_inner().tenant).map_err(Failure::from)?;
-        Ok(Response::new(ListAgentsResponse { agents: agents::list(&self.core, &tenant).await? }))
+        let ListAgentsRequest { tenant, agent } = request.into_inner();
+        let tenant = parse_tenant(&tenant).map_err(Failure::from)?;
+        let agents = if agent.is_empty() {
+            agents::list(&self.core, &tenant).await?
+        } else {
+            let name = agent.parse().map_err(|_| FieldError::new("agent", "the name of an agent, or empty"));
+            agents::of(&self.core, &AgentRef { tenant, name: name.map_err(Failure::from)? }).await?
+        };
+        Ok(Response::new(ListAgentsResponse { agents }))
     }
 
     async fn create_enrolment(

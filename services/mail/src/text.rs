@@ -13,6 +13,7 @@
 mod charset;
 mod collect;
 mod content;
+mod encoded_word;
 mod fields;
 mod header_addresses;
 mod header_block;
@@ -29,7 +30,9 @@ use openarchive_domain::Timestamp;
 
 use collect::Collector;
 
-pub use header_addresses::{HEADER_ADDRESSES_BYTES_MAX, HEADER_ADDRESSES_MAX, HeaderAddresses};
+pub use header_addresses::{
+    HEADER_ADDRESSES_BYTES_MAX, HEADER_ADDRESSES_MAX, HEADER_ADDRESSES_RAW_BYTES_MAX, HeaderAddresses,
+};
 
 /// Most body text kept for one message, in bytes of UTF-8.
 pub const BODY_TEXT_BYTES_MAX: usize = 2 * 1024 * 1024;

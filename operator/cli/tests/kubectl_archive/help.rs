@@ -47,11 +47,15 @@ fn the_operators_program_names_its_exit_codes_and_keeps_to_them() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_is_no_error() {
+fn a_reader_that_has_seen_enough_is_no_error_and_changes_no_exit_code() {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/examples/standalone.yaml");
-    let words = ["netpol", "explain", "operator", "all", "9443", "--file", example.to_str().unwrap()];
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
-    let output = command(Path::new("/nonexistent"), &words).stdout(writer).output().unwrap();
-    assert_eq!((output.status.code(), complained(&output)), (Some(0), String::new()));
+    for (port, code) in [("9443", 0), ("9444", 5)] {
+        let words = ["netpol", "explain", "operator", "all", port, "--file", example.to_str().unwrap()];
+        let seen = command(Path::new("/nonexistent"), &words).output().unwrap();
+        assert_eq!(seen.status.code(), Some(code), "{port}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = command(Path::new("/nonexistent"), &words).stdout(writer).output().unwrap();
+        assert_eq!((output.status.code(), complained(&output)), (Some(code), String::new()), "{port}");
+    }
 }

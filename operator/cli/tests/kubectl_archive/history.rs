@@ -16,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::plugin::{plugin, said};
+use crate::plugin::{complained, plugin, said};
 
 /// One namespace with three configurations of ArchiveCore `mail`.
 struct World {
@@ -153,6 +153,13 @@ async fn a_whole_history_is_listed_compared_and_found_to_be_whole() {
         "what was not looked at is not called good"
     );
     assert_eq!(world.findings(&["--without-ledger"]), (Some(4), Vec::new()));
+    for words in [&["mial"][..], &["mail", "--kind", "RetentionPolicy"]] {
+        let words =
+            [&["--namespace", world.namespace, "config", "verify", "--without-ledger"], words].concat();
+        let output = plugin(&world.kubeconfig, &words);
+        assert_eq!(output.status.code(), Some(1), "{words:?}");
+        assert!(complained(&output).contains("nothing is on record of"), "{}", complained(&output));
+    }
     let folder = tempfile::tempdir().unwrap();
     let leaves = world.leaves(folder.path());
     assert_eq!(world.findings(&["--leaves", &leaves]), (Some(4), Vec::new()));

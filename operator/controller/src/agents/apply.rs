@@ -29,10 +29,12 @@ pub(super) async fn bring(
             &mut drifts,
             apply(context, namespace, name, &built.service_accounts, &live.service_accounts).await?,
         ),
-        config_maps: take(
-            &mut drifts,
-            apply(context, namespace, name, &built.config_maps, &live.config_maps).await?,
-        ),
+        // A configuration fits its pod: both change together.
+        config_maps: if is_held && !live.stateful_sets.is_empty() {
+            live.config_maps.clone()
+        } else {
+            take(&mut drifts, apply(context, namespace, name, &built.config_maps, &live.config_maps).await?)
+        },
         secrets: take(&mut drifts, apply(context, namespace, name, &built.secrets, &live.secrets).await?),
         services: take(&mut drifts, apply(context, namespace, name, &built.services, &live.services).await?),
         stateful_sets: if is_held {

@@ -25,6 +25,7 @@ use crate::{
             selector,
         },
     },
+    drift::same_quantity,
     objects::Objects,
 };
 
@@ -46,8 +47,21 @@ pub(super) struct Ground {
     /// Size and class of the volume that is there already: neither is changed in place.
     pub(super) volume: Option<Volume>,
     /// It goes: no mail is taken any more, what is there is sent on.
-    pub(super) draining: bool,
+    pub(super) draining: Option<Believed>,
 }
+
+/// What an agent checks its archive by. Nothing of it is secret: one that drains has it in its configuration and needs no bundle,
+/// which may have gone before.
+#[derive(Debug, Clone)]
+pub(super) struct Believed {
+    /// PEM.
+    pub(super) authorities: String,
+    /// C2SP tlog-policy.
+    pub(super) log_policy: String,
+}
+
+pub(super) const AUTHORITIES: &str = "ca.pem";
+pub(super) const LOG_POLICY: &str = "log.policy";
 
 /// Name of the agent's objects.
 pub(super) fn name(agent: &str) -> String {
@@ -85,21 +99,24 @@ pub(super) fn build(agent: &ValidAgent, archive: &ValidArchive, ground: &Ground)
     };
     let config = config(agent, archive, ground, listeners, *high_water_bytes);
     let metadata = || owned(agent, archive, name(&agent.name));
-    let volume = ground
-        .volume
-        .clone()
-        .unwrap_or_else(|| Volume { size: buffer.size.clone(), storage_class: buffer.storage_class.clone() });
+    let mut files = BTreeMap::from([(CONFIG_FILE.to_owned(), config.clone())]);
+    if let Some(Believed { authorities, log_policy }) = &ground.draining {
+        files.insert(AUTHORITIES.to_owned(), authorities.clone());
+        files.insert(LOG_POLICY.to_owned(), log_policy.clone());
+    }
+    let wanted = Volume { size: buffer.size.clone(), storage_class: buffer.storage_class.clone() };
+    let volume = match ground.volume.clone() {
+        // The API server writes quantities its own way; the same size in other words is no change.
+        Some(found) if same_quantity(&found.size, &wanted.size) => Volume { size: wanted.size, ..found },
+        found => found.unwrap_or(wanted),
+    };
     Objects {
         service_accounts: vec![ServiceAccount {
             metadata: metadata(),
             automount_service_account_token: Some(false),
             ..ServiceAccount::default()
         }],
-        config_maps: vec![ConfigMap {
-            metadata: metadata(),
-            data: Some(BTreeMap::from([(CONFIG_FILE.to_owned(), config.clone())])),
-            ..ConfigMap::default()
-        }],
+        config_maps: vec![ConfigMap { metadata: metadata(), data: Some(files), ..ConfigMap::default() }],
         services: vec![service(agent, archive, metadata(), listeners)],
         stateful_sets: vec![StatefulSet {
             metadata: metadata(),
@@ -170,6 +187,15 @@ fn template(
     let mut labels = labels(&archive.name, EDGE);
     labels.insert(LABEL_AGENT.to_owned(), agent.name.clone());
     let image = pod::image(&ground.image_registry, "openarchive-edge", &archive.version);
+    let mut mounts = vec![
+        Mount { name: "config", path: CONFIG_FOLDER, source: Source::ConfigMap(name(&agent.name)) },
+        Mount { name: CLAIM, path: DATA_FOLDER, source: Source::Claim },
+        Mount { name: "tmp", path: TMP_FOLDER, source: Source::Scratch },
+    ];
+    if ground.draining.is_none() {
+        let bundle = Source::Secret(bundle_name(&agent.name));
+        mounts.insert(1, Mount { name: "bundle", path: BUNDLE_FOLDER, source: bundle });
+    }
     let mut template = pod::template(PodPlan {
         labels,
         service_account: name(&agent.name),
@@ -179,19 +205,15 @@ fn template(
         ports: vec![ADMIN],
         resources: None,
         config,
-        mounts: vec![
-            Mount { name: "config", path: CONFIG_FOLDER, source: Source::ConfigMap(name(&agent.name)) },
-            Mount { name: "bundle", path: BUNDLE_FOLDER, source: Source::Secret(bundle_name(&agent.name)) },
-            Mount { name: CLAIM, path: DATA_FOLDER, source: Source::Claim },
-            Mount { name: "tmp", path: TMP_FOLDER, source: Source::Scratch },
-        ],
+        mounts,
         probed: true,
         restart_policy: None,
         agents_ca: None,
     });
     if let Some(pod) = template.spec.as_mut() {
-        let enrols: Vec<_> = pod.containers.iter().map(enrolling).collect();
-        pod.init_containers = Some(enrols);
+        if ground.draining.is_none() {
+            pod.init_containers = Some(pod.containers.iter().map(enrolling).collect());
+        }
         for listener in listeners {
             let Some(secret) = certificate_of(listener, agent, archive) else { continue };
             let volume = format!("tls-{}", listener.name);
@@ -263,21 +285,22 @@ fn config(
     high_water_bytes: u64,
 ) -> String {
     let listeners: Vec<_> = listeners.iter().map(|one| self::listener(one, agent, archive)).collect();
+    let believed = if ground.draining.is_some() { CONFIG_FOLDER } else { BUNDLE_FOLDER };
     let mut file = json!({
         "dataDir": DATA_FOLDER,
         "hostname": format!("{}.{}.svc", name(&agent.name), archive.namespace),
         "admin": format!("0.0.0.0:{}", ADMIN.1),
         "core": {
             "address": format!("https://{}", ground.ingest),
-            "ca": format!("{BUNDLE_FOLDER}/ca.pem"),
+            "ca": format!("{believed}/{AUTHORITIES}"),
             "certificate": format!("{DATA_FOLDER}/agent.pem"),
             "key": format!("{DATA_FOLDER}/agent.key"),
-            "logPolicy": format!("{BUNDLE_FOLDER}/log.policy"),
+            "logPolicy": format!("{believed}/{LOG_POLICY}"),
         },
         "listeners": listeners,
         "buffer": {"highWater": high_water_bytes},
     });
-    if ground.draining {
+    if ground.draining.is_some() {
         file["drain"] = json!(true);
     }
     format!("{file:#}\n")

@@ -10,7 +10,7 @@ use openarchive_operator_pki::{ExternalAgent, LeafSpec, SecretData, external_bun
 use openarchive_topology::{GRPC_PORT, Role};
 
 use super::{
-    build::{bundle_name, owned},
+    build::{AUTHORITIES, Believed, LOG_POLICY, bundle_name, owned},
     core::{Enrolment, enrolment},
     dereference::World,
     validate::{Place, ValidAgent},
@@ -24,38 +24,42 @@ use crate::{
 
 /// On a bundle: until when its token lets the agent in, RFC 3339.
 const ANNOTATION_TOKEN_EXPIRES: &str = "openarchive.dev/token-expires";
-/// An agent that has not enrolled gets another token when its own ends sooner.
+/// An agent elsewhere that has not enrolled gets another token when its own ends sooner.
 const TOKEN_LEFT_MIN: Duration = Duration::from_hours(24);
+/// An agent in the cluster that does not run gets another token a day after its own: it may have lost its volume, and its key
+/// with it.
+const TOKEN_LEFT_MIN_IN_CLUSTER: Duration = Duration::from_hours(6 * 24);
 const TOKEN: &str = "token";
-const LOG_POLICY: &str = "log.policy";
-const AUTHORITIES: &str = "ca.pem";
 
-/// The bundle as it is to stand. `has_enrolled`: `None` while the archive cannot be asked.
+/// The bundle as it is to stand. `is_in`: the agent needs no token; `None` while nobody can tell.
 pub(super) async fn bundle(
     context: &Context,
     agent: &ValidAgent,
     world: &World,
     core: Option<&Core>,
-    has_enrolled: Option<bool>,
+    is_in: Option<bool>,
 ) -> Result<Secret, Halt> {
-    let operator = world.operator.as_ref();
-    let authorities = operator.and_then(|secret| secret.get("ca.crt")).ok_or_else(|| {
-        waiting(Reason::RolloutPending, format!("the certificates of archive {}", world.valid.name))
-    })?;
+    let authorities = authorities(world)?;
     let name = bundle_name(&agent.name);
     // Before a token is made that could not be handed over.
     let way_in = match agent.place {
         Place::InCluster { .. } => None,
         Place::External => Some(way_in(context, &world.valid).await?),
     };
-    let kept = named(&world.live.secrets, &name).and_then(read);
+    // One of an agent that had this name before is no way in: its token was for that one.
+    let is_its_own = |secret: &&Secret| secret.owner_references().contains(&agent.owner);
+    let kept = named(&world.live.secrets, &name).filter(is_its_own).and_then(read);
     let left = kept
         .as_ref()
         .and_then(|kept| kept.expires_at.parse::<Timestamp>().ok())
         .map_or(0, |end| end.as_millis() - context.clock.now().as_millis());
-    let is_short = left < i64::try_from(TOKEN_LEFT_MIN.as_millis()).unwrap_or(i64::MAX);
+    let left_min = match agent.place {
+        Place::InCluster { .. } => TOKEN_LEFT_MIN_IN_CLUSTER,
+        Place::External => TOKEN_LEFT_MIN,
+    };
+    let is_short = left < i64::try_from(left_min.as_millis()).unwrap_or(i64::MAX);
     let enrolled = match (kept, core) {
-        (Some(kept), _) if has_enrolled != Some(false) || !is_short => kept,
+        (Some(kept), _) if is_in != Some(false) || !is_short => kept,
         (_, Some(core)) => enrolment(core, &agent.identity).await?,
         (Some(kept), None) => kept,
         (None, None) => {
@@ -84,6 +88,27 @@ pub(super) async fn bundle(
         Some(BTreeMap::from([(ANNOTATION_TOKEN_EXPIRES.to_owned(), enrolled.expires_at.clone())]));
     let data = data.into_iter().map(|(key, value)| (key, ByteString(value)));
     Ok(Secret { metadata, data: Some(data.collect()), ..Secret::default() })
+}
+
+/// What an agent that drains checks its archive by: as it has it already, as its bundle says, or as the archive says.
+pub(super) async fn believed(agent: &ValidAgent, world: &World, core: &Core) -> Result<Believed, Halt> {
+    let authorities = String::from_utf8_lossy(authorities(world)?).into_owned();
+    let configured =
+        world.live.config_maps.first().and_then(|map| map.data.as_ref()?.get(LOG_POLICY).cloned());
+    let kept = || Some(read(named(&world.live.secrets, &bundle_name(&agent.name))?)?.log_policy);
+    let log_policy = match configured.or_else(kept) {
+        Some(log_policy) => log_policy,
+        None => enrolment(core, &agent.identity).await?.log_policy,
+    };
+    Ok(Believed { authorities, log_policy })
+}
+
+/// PEM: every authority by which ingest may show itself.
+fn authorities(world: &World) -> Result<&Vec<u8>, Halt> {
+    let operator = world.operator.as_ref();
+    operator.and_then(|secret| secret.get("ca.crt")).ok_or_else(|| {
+        waiting(Reason::RolloutPending, format!("the certificates of archive {}", world.valid.name))
+    })
 }
 
 /// Until when the bundle's token lets its agent in.

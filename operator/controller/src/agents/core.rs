@@ -22,7 +22,10 @@ const TOKEN_HOURS: u32 = 168;
 /// An agent that has shown itself to the archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Seen {
-    /// It takes no mail any more, and holds none.
+    pub(super) reported_at: Option<Timestamp>,
+    /// As of then.
+    pub(super) buffered_messages: u64,
+    /// As of then, it took no mail any more and held none.
     pub(super) is_drained: bool,
     pub(super) certificate: Option<CertificateStatus>,
 }
@@ -36,13 +39,16 @@ pub(super) struct Enrolment {
 
 /// `None`: it has never called.
 pub(super) async fn seen(core: &Core, agent: &AgentRef) -> Result<Option<Seen>, Halt> {
-    let request = timed(ListAgentsRequest { tenant: agent.tenant.to_string() });
+    let request =
+        timed(ListAgentsRequest { tenant: agent.tenant.to_string(), agent: agent.name.to_string() });
     let answer = CatalogueServiceClient::new(core.ingest.clone()).list_agents(request).await;
     let agents = answer.map_err(|status| unreachable("tell its agents", &status))?.into_inner().agents;
     // One name may have had several instances: the one that spoke last counts.
     let of_name = agents.into_iter().filter(|found| found.agent == agent.name.as_str());
     let found = of_name.max_by_key(|found| found.last_seen.parse::<Timestamp>().ok());
     Ok(found.map(|found| Seen {
+        reported_at: found.last_seen.parse().ok(),
+        buffered_messages: found.buffered_messages,
         is_drained: found.draining && found.buffered_messages == 0,
         certificate: certificate(&found.certificate_not_after, &found.certificate_sha256, agent),
     }))

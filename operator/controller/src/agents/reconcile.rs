@@ -5,7 +5,7 @@ use openarchive_operator_api::{ArchiveCore, EdgeAgent, EdgeAgentStatus, Placemen
 
 use super::{
     apply::bring,
-    build::{Ground, build, bundle_name},
+    build::{Believed, Ground, build, bundle_name},
     bundle::{bundle, expires_at},
     core::seen,
     dereference::{World, dereference},
@@ -17,6 +17,7 @@ use crate::{
     Context, Halt, RESYNC_AFTER, Reason,
     archive::{build::volume, dial, gate::stateful_set_progress, ingest_address},
     core::Core,
+    drift::quantity,
     finalizer,
     objects::Objects,
     status_writer::write_status,
@@ -68,9 +69,15 @@ async fn pass(context: &Context, agent: &EdgeAgent, observed: &mut Observed) -> 
     };
     let has_enrolled = seen.as_ref().and_then(|seen| Some(seen.as_ref().ok()?.is_some()));
     observed.certificate = seen.and_then(|seen| seen.ok()?).and_then(|seen| seen.certificate);
-    let bundle = bundle(context, &valid, &world, core.as_ref(), has_enrolled).await?;
+    let ground = ground(context, &world, None);
+    fits(&valid, &ground)?;
+    let is_in = match &valid.place {
+        Place::InCluster { .. } => Some(runs(&world.live)),
+        Place::External => has_enrolled,
+    };
+    let bundle = bundle(context, &valid, &world, core.as_ref(), is_in).await?;
     let until = expires_at(&bundle).unwrap_or_default().to_owned();
-    let mut built = build(&valid, &world.valid, &ground(context, &world, false));
+    let mut built = build(&valid, &world.valid, &ground);
     built.secrets.push(bundle);
     let is_held = !is_rolled_out(&world.archive);
     let now = bring(context, agent, &world.valid, &built, &world.live, is_held).await?;
@@ -96,13 +103,34 @@ pub(super) fn core(context: &Context, world: &World) -> Result<Option<Core>, Hal
     }
 }
 
-pub(super) fn ground(context: &Context, world: &World, draining: bool) -> Ground {
+pub(super) fn ground(context: &Context, world: &World, draining: Option<Believed>) -> Ground {
     Ground {
         image_registry: context.settings.image_registry.clone(),
         ingest: ingest_address(&world.valid),
         volume: world.live.stateful_sets.first().and_then(volume),
         draining,
     }
+}
+
+fn runs(live: &Objects) -> bool {
+    live.stateful_sets.first().is_some_and(|set| stateful_set_progress(set).waiting_for.is_none())
+}
+
+/// A volume is as large as when it was made.
+fn fits(agent: &ValidAgent, ground: &Ground) -> Result<(), Halt> {
+    let (Place::InCluster { high_water_bytes, .. }, Some(volume)) = (&agent.place, &ground.volume) else {
+        return Ok(());
+    };
+    let is_larger = quantity(&volume.size).is_some_and(|size| i128::from(*high_water_bytes) * 1_000 > size);
+    if !is_larger {
+        return Ok(());
+    }
+    let message = format!(
+        "spec.buffer.highWater is more than the volume of {}, which was made before and is not changed: lower it, or make another \
+         EdgeAgent",
+        volume.size
+    );
+    Err(Halt::terminal(Reason::InvalidSpec, message))
 }
 
 /// Every service runs what the archive's present specification says: an agent is never newer than its archive.

@@ -23,7 +23,7 @@ pub(crate) fn render(
         image_registry: image_registry.to_owned(),
         ingest: ingest_address(archive),
         volume: None,
-        draining: false,
+        draining: None,
     };
     Ok(build(&validate(&agent, archive)?, archive, &ground))
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use openarchive_operator_api::ArchiveCore;
+use tokio::time::timeout;
 
 use super::{
     audit::{Desk, History, audit_deletion},
@@ -23,6 +24,8 @@ use crate::{
 
 /// Longest time that the deletion of an archive waits for its ledger.
 const LAST_SNAPSHOT_SECONDS_MAX: Duration = Duration::from_secs(5 * 60);
+/// Longest time that one try takes: the deadline above is looked at after each.
+const TRY_SECONDS_MAX: Duration = Duration::from_secs(60);
 /// How often the ledger is tried.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
@@ -31,7 +34,7 @@ pub(super) async fn farewell(context: &Context, archive: &ArchiveCore) -> Result
     if !finalizer::is_held(archive) {
         return Ok(RESYNC_AFTER);
     }
-    let untold = match last_snapshot(context, archive).await {
+    let untold = match in_time(last_snapshot(context, archive)).await {
         Ok(Audit { last: Some(last), pending: 0, .. }) => {
             tracing::info!(
                 archive = archive.name_any(),
@@ -66,6 +69,15 @@ pub(super) async fn farewell(context: &Context, archive: &ArchiveCore) -> Result
     context.tell(archive, Reason::CoreUnreachable, "Delete", note).await;
     finalizer::release(context, archive).await?;
     Ok(RESYNC_AFTER)
+}
+
+/// A try that takes longer is as one that failed. What it did is found by the next.
+async fn in_time(last_snapshot: impl Future<Output = Result<Audit, Halt>>) -> Result<Audit, Halt> {
+    timeout(TRY_SECONDS_MAX, last_snapshot).await.unwrap_or_else(|_| {
+        let message =
+            format!("the ledger, which did not answer within {} seconds", TRY_SECONDS_MAX.as_secs());
+        Err(Halt::waiting(Reason::CoreUnreachable, message, LOOK_AGAIN_AFTER))
+    })
 }
 
 /// Puts the deletion on record. The same again answers the same.

@@ -96,7 +96,18 @@ async fn pass(context: &Context, archive: &ArchiveCore, observed: &mut Observed)
     let core = if is_up { Some(dial(context, &valid, &made.operator)?) } else { None };
     let live_secrets = &*world.live.secrets;
     let desk = Desk { context, archive, valid: &valid, live_secrets, core: core.as_ref() };
-    let audit = audit(&desk, history, &standing(&built, &live, &held, &world)?).await?;
+    let audited = match standing(&built, &live, &held, &world) {
+        Ok(standing) => audit(&desk, history, &standing).await,
+        Err(halt) => Err(halt),
+    };
+    let audit = match audited {
+        Ok(audit) => audit,
+        Err(halt) => {
+            // What cannot be recorded is told; how long mail is kept does not wait for it.
+            policies::deliver(context, archive, &world.policies, core.as_ref()).await?;
+            return Err(halt);
+        }
+    };
     metrics::OPERATOR_SNAPSHOTS_PENDING.set([&key], audit.pending as f64);
     if audit.last.is_some() {
         // From now on there is a ledger that must learn of the end.

@@ -36,13 +36,29 @@ pub(crate) async fn reconcile(set: Arc<NetworkPolicySet>, context: Arc<Context>)
     }
     let mut observed = Observed::default();
     let outcome = pass(&context, &set, &mut observed).await;
-    let old = set.status.clone().unwrap_or_default();
+    let before =
+        if observed.drifts.is_empty() { set.status.clone() } else { newest_status(&context, &set).await };
+    let old = before.clone().unwrap_or_default();
     let halt = outcome.as_ref().err();
     let new = status(&old, set.metadata.generation, set.spec.mode, &observed, halt, context.now());
-    if write_status(&context, &*set, set.status.as_ref(), &new).await? {
+    if write_status(&context, &*set, before.as_ref(), &new).await? {
         tell_not_enforced(&context, &set, &old, &new).await;
     }
     outcome
+}
+
+/// The status as it stands, where what the cache has may be older than the pass before: a correction counted then would be lost.
+async fn newest_status(context: &Context, set: &NetworkPolicySet) -> Option<NetworkPolicySetStatus> {
+    let api: Api<NetworkPolicySet> =
+        Api::namespaced(context.client.clone(), &set.namespace().unwrap_or_default());
+    match api.get_opt(&set.name_any()).await {
+        Ok(Some(newest)) if newest.uid() == set.uid() => newest.status,
+        Ok(_) => set.status.clone(),
+        Err(error) => {
+            tracing::warn!(set = set.name_any(), %error, "its newest status cannot be read");
+            set.status.clone()
+        }
+    }
 }
 
 /// An event when the verdict turns to `NotEnforced`, and none while it stays.

@@ -127,9 +127,18 @@ impl Edge {
     async fn mount(&self, site: &Site, agent: &str, archive: &Pod) {
         self.secret(site, &format!("{agent}-bundle"), "bundle-").await;
         self.secret(site, &format!("main-edge-{agent}-tls"), "tls-").await;
-        let config = site.api::<ConfigMap>().get(&format!("{agent}-edge")).await.unwrap().data.unwrap();
+        let config = site.api::<ConfigMap>().get(&format!("{agent}-edge")).await.unwrap();
+        self.configure(site, &config, archive);
+    }
+
+    fn configure(&self, site: &Site, config: &ConfigMap, archive: &Pod) {
         let root = self.folder.path().display().to_string();
-        let config = config["agent.yaml"]
+        let files = config.data.as_ref().unwrap();
+        for (file, text) in files.iter().filter(|(file, _)| *file != "agent.yaml") {
+            self.put(&format!("config-{file}"), text.as_bytes());
+        }
+        let config = files["agent.yaml"]
+            .replace("/etc/openarchive/", &format!("{root}/config-"))
             .replace("/etc/openarchive-bundle/", &format!("{root}/bundle-"))
             .replace("/etc/openarchive-listeners/journal/", &format!("{root}/tls-"))
             .replace("/var/lib/openarchive-edge", &root)
@@ -242,14 +251,34 @@ async fn an_agent_in_the_cluster_takes_mail_and_sends_it_on_before_it_goes() {
     })
     .await;
 
-    // It goes: no mail is taken, what is there is sent on, and only then.
-    site.api::<EdgeAgent>().delete("mx", &DeleteParams::default()).await.unwrap();
+    // It goes: no mail is taken, what is there is sent on, and only then; also where everything that it owns is taken first, and
+    // where somebody takes it again.
+    site.api::<EdgeAgent>().delete("mx", &DeleteParams::foreground()).await.unwrap();
     site.until::<EdgeAgent>("mx", "waits for its drain", |agent: Option<&EdgeAgent>| {
         agent.and_then(|agent| agent.status.as_ref()?.waiting_for.as_deref()) == Some("drain")
     })
     .await;
+    let drains = |config: Option<&ConfigMap>| {
+        config.is_some_and(|config| {
+            let data = config.data.as_ref().unwrap();
+            data["agent.yaml"].contains("drain") && config.metadata.owner_references.is_none()
+        })
+    };
+    site.until::<ConfigMap>("mx-edge", "drains", drains).await;
+    let stays = |set: Option<&StatefulSet>| {
+        set.is_some_and(|set| {
+            set.metadata.owner_references.is_none() && set.metadata.deletion_timestamp.is_none()
+        })
+    };
+    let first = site.until::<StatefulSet>("mx-edge", "stays", stays).await.unwrap();
+    site.api::<StatefulSet>().delete("mx-edge", &DeleteParams::default()).await.unwrap();
+    site.until::<StatefulSet>("mx-edge", "is made again", |set: Option<&StatefulSet>| {
+        stays(set) && set.and_then(ResourceExt::uid) != first.uid()
+    })
+    .await;
     edge.stop();
-    edge.mount(&site, "mx", &archive).await;
+    let config = site.until::<ConfigMap>("mx-edge", "is there", drains).await.unwrap();
+    edge.configure(&site, &config, &archive);
     edge.start();
     site.until::<EdgeAgent>("mx", "is gone", |agent: Option<&EdgeAgent>| agent.is_none()).await;
     site.until::<StatefulSet>("mx-edge", "is gone", |set: Option<&StatefulSet>| set.is_none()).await;

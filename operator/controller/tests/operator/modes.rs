@@ -174,7 +174,11 @@ async fn what_refers_to_an_archive_stands_as_kstatus_reads_it_in_each_phase() {
     assert_eq!(site.standing::<EdgeAgent>("outside").await, Standing::Failed);
 
     // There is one now; nothing answers behind its name, so what must be told to it waits.
-    site.apply::<ArchiveCore>(standalone("main")).await;
+    let mut archive = standalone("main");
+    archive["spec"]["exposure"] = json!({"ingest": {
+        "type": "LoadBalancer", "hostnames": ["in.archive.example.org"], "allowedCIDRs": ["192.0.2.0/24"],
+    }});
+    site.apply::<ArchiveCore>(archive).await;
     site.until::<ArchiveCore>("main", "is ready", has("Available", "True")).await;
     site.until::<NetworkPolicySet>("written", "is in force", enforced).await;
     assert_eq!(site.standing::<NetworkPolicySet>("written").await, Standing::Current);

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Service};
 use kube::api::DeleteParams;
-use openarchive_operator_api::{ArchiveCore, EdgeAgent, NetworkPolicySet, RetentionPolicy};
+use openarchive_operator_api::{
+    ANNOTATION_ABANDON, ArchiveCore, EdgeAgent, NetworkPolicySet, RetentionPolicy,
+};
 use openarchive_operator_cluster::{Right, audit::Request};
 use openarchive_operator_controller::rbac::RIGHTS;
 use serde_json::json;
@@ -68,13 +70,16 @@ async fn standalone() -> Option<BTreeSet<Right>> {
     site.until::<ArchiveCore>("main", "is recorded", has("AuditRecorded", "True")).await;
     site.until::<RetentionPolicy>("books", "is in force", is("Ready", "True", "")).await;
     site.until::<EdgeAgent>("outside", "may enrol", is("Ready", "True", "")).await;
-    // An agent that never ran holds no mail.
+    // Of an agent that never spoke nobody knows what it holds: a person gives it up.
     site.cluster.node().unwrap().hold(&site.namespace, &[("app.kubernetes.io/component", "edge")]);
     site.apply::<EdgeAgent>(agent("inside", "main", "InCluster")).await;
     site.until::<StatefulSet>("inside-edge", "is there", |set: Option<&StatefulSet>| set.is_some()).await;
     site.until::<EdgeAgent>("inside", "waits for its pod", is("Reconciling", "True", "RolloutPending")).await;
 
     let now = DeleteParams::default();
+    let given_up = json!({"metadata": {"annotations": {ANNOTATION_ABANDON: "true"}}});
+    let merge = kube::api::Patch::Merge(&given_up);
+    site.api::<EdgeAgent>().patch("inside", &kube::api::PatchParams::default(), &merge).await.unwrap();
     for name in ["inside", "outside"] {
         site.api::<EdgeAgent>().delete(name, &now).await.unwrap();
         site.until::<EdgeAgent>(name, "is gone", |agent: Option<&EdgeAgent>| agent.is_none()).await;

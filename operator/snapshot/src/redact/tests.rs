@@ -138,6 +138,47 @@ fn addresses_of_a_retention_policy_stand_as_macs_and_domains_in_clear() {
     assert_eq!(redacted(nobodys.clone()), nobodys);
 }
 
+fn addresses(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("person{number}@acme.example")).collect()
+}
+
+#[test]
+fn a_long_list_of_addresses_has_one_mac() {
+    let mailboxes = |policy: &Value| policy["spec"]["match"]["mailboxes"].clone();
+    let short = redacted(policy(&json!(addresses(MAILBOXES_MAX))));
+    assert_eq!(mailboxes(&short).as_array().unwrap().len(), MAILBOXES_MAX);
+    let long = redacted(policy(&json!(addresses(MAILBOXES_MAX + 1))));
+    assert_eq!(mailboxes(&long)["count"], MAILBOXES_MAX + 1);
+    assert!(!long.to_string().contains("person"), "{long}");
+    assert_eq!(redacted(policy(&json!(addresses(MAILBOXES_MAX + 1)))), long);
+    let mut others = addresses(MAILBOXES_MAX + 1);
+    others[7] = "joe@acme.example".to_owned();
+    assert_ne!(mailboxes(&redacted(policy(&json!(others))))["hmac"], mailboxes(&long)["hmac"]);
+    assert!(!is_redacted(&policy(&json!(others))), "addresses in clear are seen");
+}
+
+#[test]
+fn a_long_list_with_a_mac_each_as_earlier_versions_wrote_it_is_still_read() {
+    let hidden: Vec<String> = (0..=MAILBOXES_MAX).map(|number| format!("{PREFIX}{number:064x}")).collect();
+    assert!(is_redacted(&policy(&json!(hidden))));
+    let one = || format!("{PREFIX}{:064x}", 1);
+    for (list, expected) in [
+        (json!({"count": MAILBOXES_MAX + 1, "hmac": one()}), true),
+        (json!({"count": MAILBOXES_MAX, "hmac": one()}), false),
+        (json!({"count": MAILBOXES_MAX + 1, "hmac": "joe@acme.example"}), false),
+        (json!({"count": MAILBOXES_MAX + 1, "hmac": one(), "of": "joe@acme.example"}), false),
+        (json!({"count": "joe@acme.example", "hmac": one()}), false),
+    ] {
+        assert_eq!(is_redacted(&policy(&list)), expected, "{list}");
+    }
+}
+
+#[test]
+fn a_thousand_long_policies_stay_far_below_the_size_of_a_snapshot() {
+    let one = redacted(policy(&json!(addresses(256)))).to_string().len();
+    assert!(one * 1_000 < crate::SNAPSHOT_BYTES_MAX / 2, "{one}");
+}
+
 #[test]
 fn a_key_shows_nothing_of_itself() {
     assert_eq!(format!("{:?}", mac()), "MacKey(main-snapshot-mac, version 1, hidden)");

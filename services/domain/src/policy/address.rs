@@ -90,86 +90,136 @@ impl FromStr for MailDomain {
     }
 }
 
-/// Whether an address in lower case is of one of these domains.
-pub(super) fn is_of(address: &str, domains: &BTreeSet<MailDomain>) -> bool {
-    let Some((_, domain)) = address.rsplit_once('@') else { return false };
-    match in_ascii(domain) {
-        Some(ascii) => domains.contains(ascii.as_str()),
-        None => domains.contains(domain),
+/// Whether one of these is among those. Looks up the fewer in the more.
+pub(super) fn meet<T: Borrow<str> + Ord>(named: &BTreeSet<T>, present: &BTreeSet<String>) -> bool {
+    if named.len() < present.len() {
+        named.iter().any(|name| present.contains::<str>(name.borrow()))
+    } else {
+        present.iter().any(|name| named.contains(name.as_str()))
     }
 }
 
-/// The ASCII form of a domain that is in another one.
+/// The ASCII form of a domain that is in another one. What has more characters than a domain has bytes is none: its ASCII
+/// form is not shorter.
 fn in_ascii(domain: &str) -> Option<String> {
-    if domain.is_ascii() { None } else { idna::domain_to_ascii(domain).ok() }
+    if domain.is_ascii() || domain.chars().count() > MAIL_DOMAIN_BYTES_MAX {
+        return None;
+    }
+    count_conversion();
+    idna::domain_to_ascii(domain).ok()
 }
 
 /// The Unicode form of a domain that is in its ASCII form.
 fn in_unicode(domain: &str) -> Option<String> {
-    if !domain.is_ascii() || !domain.contains("xn--") {
+    if !domain.is_ascii() || !domain.contains("xn--") || domain.len() > MAIL_DOMAIN_BYTES_MAX {
         return None;
     }
+    count_conversion();
     let (unicode, valid) = idna::domain_to_unicode(domain);
     valid.ok().map(|()| unicode)
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Conversions of this thread: each costs as much as many lookups.
+    pub(super) static CONVERSIONS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+#[cfg(test)]
+fn count_conversion() {
+    CONVERSIONS.set(CONVERSIONS.get() + 1);
+}
+
+#[cfg(not(test))]
+const fn count_conversion() {}
+
+/// Addresses as policies ask for them. A domain is converted when its address is added, and never for a policy.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(super) struct Addresses {
+    /// In lower case; each in both forms of its domain where there are two: a policy may name either.
+    addresses: BTreeSet<String>,
+    /// Of each address, in lower case and in ASCII; empty for an address without one.
+    domains: BTreeSet<String>,
+}
+
+impl Addresses {
+    fn add(&mut self, address: &str) {
+        let address = address.trim().to_lowercase();
+        if address.is_empty() {
+            return;
+        }
+        let (local, domain) = address.rsplit_once('@').unwrap_or((&address, ""));
+        let ascii = in_ascii(domain);
+        let other = ascii.clone().or_else(|| in_unicode(domain));
+        self.addresses.extend(other.map(|domain| format!("{local}@{domain}")));
+        self.domains.insert(ascii.unwrap_or_else(|| domain.to_owned()));
+        self.addresses.insert(address);
+    }
+
+    pub(super) fn are_of(&self, domains: &BTreeSet<MailDomain>) -> bool {
+        meet(domains, &self.domains)
+    }
+
+    /// Whether one of them is of none of these.
+    pub(super) fn are_outside(&self, domains: &BTreeSet<MailDomain>) -> bool {
+        self.domains.iter().any(|domain| !domains.contains(domain.as_str()))
+    }
+
+    pub(super) fn name(&self, mailboxes: &BTreeSet<Mailbox>) -> bool {
+        meet(mailboxes, &self.addresses)
+    }
 }
 
 /// Who a mail is from and to, by its envelope and its header.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Correspondents {
-    /// The forms of one address, or none.
-    envelope_sender: BTreeSet<String>,
+    /// One address, or none.
+    envelope_sender: Addresses,
     /// Of the header's From.
-    authors: BTreeSet<String>,
-    recipients: BTreeSet<String>,
+    authors: Addresses,
+    recipients: Addresses,
 }
 
 /// Shows no address.
 impl fmt::Debug for Correspondents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Correspondents({} and {})", self.authors.len(), self.recipients.len())
+        let (authors, recipients) = (self.authors.addresses.len(), self.recipients.addresses.len());
+        write!(f, "Correspondents({authors} and {recipients})")
     }
 }
 
 impl Correspondents {
     /// An empty `from` is the null sender, or none is known.
     pub fn of_envelope<'a>(from: &str, to: impl IntoIterator<Item = &'a str>) -> Self {
-        let recipients = to.into_iter().flat_map(forms).collect();
-        Self { envelope_sender: forms(from).collect(), authors: BTreeSet::new(), recipients }
+        let mut mail = Self::default();
+        mail.envelope_sender.add(from);
+        for address in to {
+            mail.recipients.add(address);
+        }
+        mail
     }
 
     /// One address of the header's From.
     pub fn add_author(&mut self, address: &str) {
-        self.authors.extend(forms(address));
+        self.authors.add(address);
     }
 
     /// One address of the header's To, Cc or Bcc.
     pub fn add_recipient(&mut self, address: &str) {
-        self.recipients.extend(forms(address));
+        self.recipients.add(address);
     }
 
     /// Who sent it: the envelope's word counts. Without one (a bounce, an import) it is the header's; without any, nobody,
     /// who is external.
-    pub(super) fn senders(&self) -> impl Iterator<Item = &str> {
-        let senders = if self.envelope_sender.is_empty() { &self.authors } else { &self.envelope_sender };
-        senders.iter().map(String::as_str)
+    pub(super) fn senders(&self) -> &Addresses {
+        if self.envelope_sender.addresses.is_empty() { &self.authors } else { &self.envelope_sender }
     }
 
-    pub(super) fn recipients(&self) -> impl Iterator<Item = &str> {
-        self.recipients.iter().map(String::as_str)
+    pub(super) const fn recipients(&self) -> &Addresses {
+        &self.recipients
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = &str> {
-        let senders = self.envelope_sender.iter().chain(&self.authors);
-        senders.chain(&self.recipients).map(String::as_str)
+    pub(super) fn all(&self) -> impl Iterator<Item = &Addresses> {
+        [&self.envelope_sender, &self.authors, &self.recipients].into_iter()
     }
-}
-
-/// An address in lower case, and with the other form of its domain where that has one: a policy may name either.
-fn forms(address: &str) -> impl Iterator<Item = String> + use<> {
-    let address = address.trim().to_lowercase();
-    let other = address.rsplit_once('@').and_then(|(local, domain)| {
-        let domain = in_ascii(domain).or_else(|| in_unicode(domain))?;
-        Some(format!("{local}@{domain}"))
-    });
-    std::iter::once(address).filter(|address| !address.is_empty()).chain(other)
 }

@@ -117,6 +117,17 @@ fn an_international_domain_is_the_same_in_both_of_its_forms() {
                 check(Policy { direction, ..policy("1y-received-permitted") }, expected);
             }
         }
+        let received = mail("x@else.example", &[address]);
+        let among_themselves = mail(address, &[address]);
+        for (known, expected) in
+            [(&received, [Direction::Inbound]), (&among_themselves, [Direction::Internal])]
+        {
+            for direction in [Direction::Inbound, Direction::Outbound, Direction::Internal] {
+                let policy = Policy { direction, ..policy("1y-received-permitted") };
+                let matches = policy.matches(&tenant(), &internal, known);
+                assert_eq!(matches, expected.contains(&direction), "{address} {direction:?}");
+            }
+        }
     }
     // What is no domain is compared as it stands.
     let odd = mail("a@\u{fffd}.example", &["b@xn--0.example"]);
@@ -124,6 +135,49 @@ fn an_international_domain_is_the_same_in_both_of_its_forms() {
         let mailboxes = BTreeSet::from([named.parse().unwrap()]);
         let policy = Policy { mailboxes, ..policy("1y-received-permitted") };
         assert!(policy.matches(&tenant(), &internal, &odd), "{named}");
+    }
+}
+
+/// A conversion takes microseconds; a mail may have a thousand addresses and an archive hundreds of policies.
+#[test]
+fn a_domain_is_converted_once_for_its_address_and_never_for_a_policy() {
+    let conversions = || address::CONVERSIONS.get();
+    let before = conversions();
+    let plain: Vec<String> = (0..100).map(|n| format!("a@d{n}.example")).collect();
+    let mut known = Correspondents::of_envelope("ann@acme.example", plain.iter().map(String::as_str));
+    assert_eq!(conversions(), before, "ASCII costs nothing");
+    for n in 0..100 {
+        known.add_recipient(&format!("a@bücher{n}.example"));
+    }
+    assert_eq!(conversions(), before + 100);
+    let policies: Vec<Policy> = (0..500)
+        .map(|n| Policy {
+            domains: domains(&["xn--bcher99-n2a.example", &format!("p{n}.example")]),
+            direction: Direction::Outbound,
+            ..policy("1y-received-permitted")
+        })
+        .collect();
+    class(&policies, &known);
+    assert_eq!(conversions(), before + 100);
+}
+
+#[test]
+fn what_is_longer_than_a_domain_is_not_converted_and_matches_none() {
+    // Labels of one letter again and again: a byte for each in the ASCII form.
+    let label = "ü".repeat(40);
+    let converted = idna::domain_to_ascii(&label).unwrap();
+    let of = Policy { domains: domains(&[&converted]), ..policy("1y-received-permitted") };
+    assert!(of.matches(&tenant(), &internal(), &mail(&format!("a@{label}"), &[])));
+    let before = address::CONVERSIONS.get();
+    for (length, conversions) in [(MAIL_DOMAIN_BYTES_MAX, 1), (MAIL_DOMAIN_BYTES_MAX + 1, 1)] {
+        let known = mail(&format!("a@{}", "ü".repeat(length)), &[]);
+        assert!(!of.matches(&tenant(), &internal(), &known));
+        assert_eq!(address::CONVERSIONS.get(), before + conversions, "{length}");
+    }
+    let tail = ".xn--bcher-kva";
+    for (length, conversions) in [(MAIL_DOMAIN_BYTES_MAX, 2), (MAIL_DOMAIN_BYTES_MAX + 1, 2)] {
+        mail(&format!("a@{}{tail}", "a".repeat(length - tail.len())), &[]);
+        assert_eq!(address::CONVERSIONS.get(), before + conversions, "{length}");
     }
 }
 

@@ -9,12 +9,13 @@ use std::{
 
 use openarchive_domain::Clock;
 use openarchive_ledger::policy::Policy;
+use serde::Serialize;
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     buffer::Buffer,
-    config::{Config, CoreConfig},
+    config::{Config, CoreConfig, Intake},
     enrol::{Renewal, RenewalPace},
     sync::{
         ConnectError, CoreAddress, LogTrust, PolicyUnfit, SyncMonitor, SyncOptions, SyncStats, SyncWorker,
@@ -62,17 +63,28 @@ pub(super) fn start(
         SyncWorker::new(buffer.clone(), first, trust, clock.clone(), options).following(channel.subscribe());
     let renewal = Renewal { address, buffer, clock, channel, pace: RenewalPace::default() };
     tasks.spawn(renewal.run(stopping.clone()));
-    tasks.spawn(write_figures(worker.monitor(), config.data_dir.join(SYNC_FILE), stopping.clone()));
+    let path = config.data_dir.join(SYNC_FILE);
+    tasks.spawn(write_figures(worker.monitor(), config.intake, path, stopping.clone()));
     tasks.spawn(worker.run(stopping.clone()));
     Ok(())
 }
 
-async fn write_figures(monitor: SyncMonitor, path: PathBuf, stopping: CancellationToken) {
+/// What a running agent says of itself.
+#[derive(Serialize)]
+struct Figures<'a> {
+    /// It takes no new mail, whatever its configuration says by now.
+    draining: bool,
+    #[serde(flatten)]
+    stats: &'a SyncStats,
+}
+
+async fn write_figures(monitor: SyncMonitor, intake: Intake, path: PathBuf, stopping: CancellationToken) {
     let mut written = None;
     loop {
         let stats = monitor.stats();
         if written.as_ref() != Some(&stats) {
-            if let Err(error) = write(&path, &stats).await {
+            let figures = Figures { draining: intake == Intake::Draining, stats: &stats };
+            if let Err(error) = write(&path, &figures).await {
                 tracing::warn!(%error, "cannot write the sync figures");
             }
             written = Some(stats);
@@ -84,9 +96,9 @@ async fn write_figures(monitor: SyncMonitor, path: PathBuf, stopping: Cancellati
 }
 
 /// By way of a second file: a reader never sees half of it.
-async fn write(path: &Path, stats: &SyncStats) -> io::Result<()> {
+async fn write(path: &Path, figures: &Figures<'_>) -> io::Result<()> {
     let new = path.with_extension("new");
-    tokio::fs::write(&new, serde_json::to_vec(stats)?).await?;
+    tokio::fs::write(&new, serde_json::to_vec(figures)?).await?;
     tokio::fs::rename(&new, path).await
 }
 

@@ -50,7 +50,15 @@ impl Buffer {
         let reader = Arc::new(Mutex::new(connect_reader(&path)?));
         let writer = Writer::start(connection, Arc::clone(&counters))?;
         let spool_dir = SpoolDir::new(spool);
-        Ok(Self(Arc::new(Shared { instance, high_water_bytes, spool_dir, counters, writer, reader })))
+        Ok(Self(Arc::new(Shared {
+            data_dir,
+            instance,
+            high_water_bytes,
+            spool_dir,
+            counters,
+            writer,
+            reader,
+        })))
     }
 
     /// Whether an agent has ever made a buffer in this folder.

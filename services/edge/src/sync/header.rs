@@ -4,12 +4,40 @@
 use openarchive_mail::{Segment, Skeleton, text::HeaderAddresses};
 use openarchive_proto::ingest::v1 as proto;
 
-use super::limits::HINT_SKELETON_BYTES_MAX;
+use super::limits::{BATCH_HINT_BYTES_MAX, HINT_SKELETON_BYTES_MAX};
 use crate::buffer::{Buffer, Buffered};
+
+/// What the hints of one batch may still take, in bytes of memory.
+pub(super) struct Budget(usize);
+
+impl Budget {
+    pub(super) const fn of_batch() -> Self {
+        Self(BATCH_HINT_BYTES_MAX)
+    }
+
+    /// Once a hint does not fit there are no more: nothing is read in vain.
+    pub(super) async fn addresses(
+        &mut self,
+        buffer: &Buffer,
+        mail: &Buffered,
+    ) -> Option<proto::HeaderAddresses> {
+        if self.0 == 0 {
+            return None;
+        }
+        let hint = addresses(buffer, mail).await?;
+        let left = self.0.checked_sub(memory(&hint));
+        self.0 = left.unwrap_or(0);
+        left.map(|_| hint)
+    }
+}
+
+fn memory(hint: &proto::HeaderAddresses) -> usize {
+    hint.from.iter().chain(&hint.to).map(|address| size_of::<String>() + address.len()).sum()
+}
 
 /// `None`: the header is not at the beginning of a skeleton of at most [`HINT_SKELETON_BYTES_MAX`], or names more than a
 /// hint holds.
-pub(super) async fn addresses(buffer: &Buffer, mail: &Buffered) -> Option<proto::HeaderAddresses> {
+async fn addresses(buffer: &Buffer, mail: &Buffered) -> Option<proto::HeaderAddresses> {
     if mail.skeleton.length > HINT_SKELETON_BYTES_MAX {
         return None;
     }
@@ -36,7 +64,7 @@ mod tests {
     use crate::buffer::{BufferOptions, Envelope, MessageId, NewBlob, NewMessage, State};
 
     #[tokio::test]
-    async fn a_skeleton_of_the_greatest_length_is_read_and_a_longer_one_is_not() {
+    async fn skeletons_are_read_up_to_the_greatest_length_and_hints_are_given_within_the_budget() {
         let folder = tempfile::tempdir().unwrap();
         let options = BufferOptions { data_dir: folder.path().to_owned(), high_water_bytes: 1 << 30 };
         let buffer = Buffer::open(options).unwrap();
@@ -73,6 +101,15 @@ mod tests {
         let pending = buffer.pending(MessageId::START, 2).await.unwrap();
         assert_eq!(addresses(&buffer, &pending[0]).await.unwrap().from, ["a@x.example"]);
         assert_eq!(addresses(&buffer, &pending[1]).await, None);
+
+        let (hint, cost) = (&pending[0], size_of::<String>() + "a@x.example".len());
+        let mut budget = Budget(2 * cost);
+        assert!(budget.addresses(&buffer, hint).await.is_some());
+        assert!(budget.addresses(&buffer, hint).await.is_some(), "the last that fits");
+        assert_eq!(budget.addresses(&buffer, hint).await, None);
+        let mut budget = Budget(2 * cost - 1);
+        assert!(budget.addresses(&buffer, hint).await.is_some());
+        assert_eq!(budget.addresses(&buffer, hint).await, None, "one byte too many");
     }
 
     #[test]

@@ -30,6 +30,9 @@ pub const CLASS_TRIES_MAX: u32 = 4;
 /// length and as much again.
 pub const HINT_SKELETON_BYTES_MAX: u64 = 2 * 1024 * 1024;
 
+/// Most memory for what the offers of one batch say about headers, in bytes; the mails after that are offered without.
+pub const BATCH_HINT_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// Longest piece of a blob in an UploadBlobs stream, as the proto says.
 pub const UPLOAD_CHUNK_BYTES_MAX: usize = 256 * 1024;
 

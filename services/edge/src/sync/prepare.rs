@@ -1,5 +1,7 @@
 //! First half of a batch's way: offered, and everything uploaded that the archive lacks.
 
+use std::sync::atomic::Ordering;
+
 use futures::{StreamExt, TryStreamExt, stream};
 use openarchive_ledger::leaf::MessageState;
 use openarchive_proto::ingest::v1::Offer;
@@ -29,7 +31,7 @@ pub(super) struct Batch {
 impl SyncWorker {
     /// Mails after `after`, of one epoch, without those that are set aside. `None` at the end.
     pub(super) async fn next_batch(&self, after: MessageId) -> Result<Option<Batch>, SyncError> {
-        let found = self.buffer.pending(after, self.batch_messages_max()).await?;
+        let found = self.buffer.pending(after, self.batch_messages.load(Ordering::Relaxed)).await?;
         if found.is_empty() {
             return Ok(None);
         }
@@ -65,9 +67,9 @@ impl SyncWorker {
     }
 
     pub(super) async fn offer_and_upload(&self, mails: Vec<Buffered>) -> Result<Vec<Offered>, SyncError> {
-        let mut offers = Vec::with_capacity(mails.len());
+        let (mut offers, mut hints) = (Vec::with_capacity(mails.len()), header::Budget::of_batch());
         for mail in &mails {
-            offers.push(Offer { header: header::addresses(&self.buffer, mail).await, ..offer(mail) });
+            offers.push(Offer { header: hints.addresses(&self.buffer, mail).await, ..offer(mail) });
         }
         let answers = self.core.offer(offers).await?;
         self.counters.answered(self.clock.now());

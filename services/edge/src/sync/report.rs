@@ -3,12 +3,15 @@
 use openarchive_proto::ingest::v1::ReportStatusRequest;
 
 use super::{SyncWorker, alarm_kind::AlarmKind, error::SyncError};
-use crate::config::Intake;
+use crate::{config::Intake, import::ImportLock};
 
 impl SyncWorker {
     /// Asked at start before anything is sent, and from time to time. If the core knows a number that was never given
     /// out here, this disk was rolled back: from now on mail is counted in a new epoch.
     pub(super) async fn report(&self) -> Result<(), SyncError> {
+        // Asked before the buffer is counted: mail of an import that ends meanwhile is in the count.
+        let draining =
+            self.options.intake == Intake::Draining && ImportLock::is_seen_free(self.buffer.data_dir()).await;
         let before = self.buffer.stats().await?;
         let answer = self
             .core
@@ -19,7 +22,7 @@ impl SyncWorker {
                 buffered_messages: before.messages,
                 buffered_bytes: before.bytes,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
-                draining: self.options.intake == Intake::Draining,
+                draining,
             })
             .await?;
         self.counters.answered(self.clock.now());

@@ -10,6 +10,7 @@ use std::{
 };
 
 use openarchive_mail::journal::JournalMode;
+use rcgen::{CertificateParams, KeyPair, SanType, date_time_ymd};
 
 use crate::client::HOSTNAME;
 
@@ -149,9 +150,19 @@ fn an_agent_that_drains_imports_nothing() {
     assert!(!success && error.contains("drain: this agent takes no new mail"), "{error}");
 }
 
+/// Certificate and key of an agent, PEM.
+fn agent_certificate(until_year: i32) -> (String, String) {
+    let mut params = CertificateParams::default();
+    let uri = "spiffe://archive.test/tenant/acme/edge/mx1";
+    params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
+    params.not_after = date_time_ymd(until_year, 1, 1);
+    let key = KeyPair::generate().unwrap();
+    (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+}
+
 /// As an init container runs it at each start.
 #[test]
-fn enrolling_where_the_certificate_is_there_is_an_error_or_nothing_to_do() {
+fn enrolling_where_a_certificate_is_there_is_an_error_or_nothing_to_do_while_it_is_good() {
     let folder = tempfile::tempdir().unwrap();
     let path = write_config(folder.path());
     let core = "core: {address: 'https://localhost:1', ca: ca.pem, certificate: agent.pem, key: agent.key, \
@@ -171,13 +182,36 @@ fn enrolling_where_the_certificate_is_there_is_an_error_or_nothing_to_do() {
     let (success, _, error) = enrol(&["--if-needed"]);
     assert!(!success && error.contains("no-token"), "it is needed: {error}");
     let certificate = folder.path().join("agent.pem");
-    fs::write(&certificate, "a certificate").unwrap();
+    let (good, key) = agent_certificate(2999);
+    let put = |pem: &str, key: &str| {
+        fs::write(&certificate, pem).unwrap();
+        fs::write(folder.path().join("agent.key"), key).unwrap();
+    };
+    put(&good, &key);
     let (success, said, error) = enrol(&["--if-needed"]);
     let expected = format!("nothing to do: the certificate {} is there already\n", certificate.display());
     assert!(success && said == expected, "{said} {error}");
     let (success, _, error) = enrol(&[]);
     assert!(!success && error.contains("is there already: this agent has enrolled"), "{error}");
-    assert_eq!(fs::read_to_string(&certificate).unwrap(), "a certificate");
+
+    let (ended, key_of_ended) = agent_certificate(2001);
+    let cases = [
+        ("", key.as_str(), "holds no agent's certificate"),
+        ("a certificate", key.as_str(), "holds no agent's certificate"),
+        (&good[..good.len() / 2], key.as_str(), "holds no agent's certificate"),
+        (good.as_str(), key_of_ended.as_str(), "is for another key than"),
+        (good.as_str(), "", "is not a private key"),
+        (ended.as_str(), key.as_str(), "is for another key than"),
+        (ended.as_str(), key_of_ended.as_str(), "ended at 2001-01-01T00:00:00.000Z"),
+    ];
+    for (pem, key, expected) in cases {
+        put(pem, key);
+        let (success, _, error) = enrol(&["--if-needed"]);
+        let named = error.contains(&certificate.display().to_string());
+        assert!(!success && named && error.contains(expected), "{expected}: {error}");
+        assert!(error.contains("enrol with a new token"), "{error}");
+        assert_eq!(fs::read_to_string(&certificate).unwrap(), pem, "it stays as it is");
+    }
 }
 
 #[test]

@@ -65,8 +65,8 @@ pub(crate) struct Archive {
     pub(crate) uploads: Vec<Digest>,
     pub(crate) leaves: Vec<Vec<u8>>,
     pub(crate) commit_calls: u64,
-    /// What agents said last of themselves.
-    pub(crate) report: Option<proto::ReportStatusRequest>,
+    /// What agents said of themselves, in order.
+    pub(crate) reports: Vec<proto::ReportStatusRequest>,
     /// Highest seq by instance and epoch.
     pub(crate) highest: BTreeMap<([u8; 16], u64), u64>,
     seats: BTreeMap<(AgentRef, Seat), Seated>,
@@ -93,7 +93,7 @@ impl Archive {
             uploads: Vec::new(),
             leaves: (0..3u8).map(|n| vec![n]).collect(),
             commit_calls: 0,
-            report: None,
+            reports: Vec::new(),
             highest: BTreeMap::new(),
             seats: BTreeMap::new(),
             messages: BTreeSet::new(),

@@ -4,20 +4,24 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     net::{SocketAddr, TcpStream},
     path::Path,
+    time::Duration,
 };
 
 use openarchive_edge::{
-    agent::Agent,
+    agent::{Agent, last_figures},
+    buffer::{Buffer, BufferOptions},
     config::{CertificateSource, Config, CoreConfig, Intake, Limits, ListenerConfig},
+    import::ImportLock,
     smtp::{
         Peer, PeerLimits,
         session::{Protocol, StartTls},
     },
     status::Status,
-    sync::CoreAddress,
+    sync::{CoreAddress, LogTrust, SyncOptions, SyncWorker},
 };
 use openarchive_ledger::policy::Policy;
 use openarchive_mail::journal::JournalMode;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     archive::{ORIGIN, signer},
@@ -61,6 +65,75 @@ fn session(address: SocketAddr, said: &str) -> Vec<String> {
     BufReader::new(stream).lines().map(Result::unwrap).collect()
 }
 
+async fn status(agent: &Agent, intake: Intake) -> Status {
+    let now = openarchive_domain::Clock::now(&*clock());
+    let figures = last_figures(agent.buffer().data_dir());
+    Status::of(agent.buffer(), intake, now, figures).await.unwrap()
+}
+
+/// Nobody is told that no mail is taken while it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn status_tells_what_the_configuration_says_from_what_the_running_agent_does() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let core = agent_files(folder.path(), &authority, &authority, "https://localhost:1".to_owned());
+    let restart = "`drain` is set: in force after a restart of the agent";
+    let cases = [
+        (Intake::Open, Intake::Draining, restart),
+        (Intake::Draining, Intake::Draining, "none is taken: `drain` is set"),
+        (Intake::Draining, Intake::Open, "none is taken until a restart of the agent"),
+    ];
+    for (running, configured, expected) in cases {
+        let agent = Agent::start(config(folder.path(), core.clone(), running), clock()).await.unwrap();
+        wait_until("the running agent has said it", async || {
+            last_figures(agent.buffer().data_dir())
+                .is_some_and(|figures| figures["draining"] == (running == Intake::Draining))
+        })
+        .await;
+        let status = status(&agent, configured).await;
+        assert_eq!(status.draining, configured == Intake::Draining);
+        assert!(status.to_string().contains(expected), "{status}");
+        agent.stop().await;
+    }
+    let agent = Agent::start(config(folder.path(), core, Intake::Open), clock()).await.unwrap();
+    wait_until("the running agent has said it", async || {
+        last_figures(agent.buffer().data_dir()).is_some_and(|figures| figures["draining"] == false)
+    })
+    .await;
+    assert!(!status(&agent, Intake::Open).await.to_string().contains("new mail"));
+    agent.stop().await;
+}
+
+/// Whoever reads that it is drained takes its data folder away.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_is_not_said_to_drain_while_an_import_is_under_way() {
+    let archive = SharedArchive::new();
+    let serving = archive.serve("acme/mx1", 0);
+    let folder = tempfile::tempdir().unwrap();
+    let options = BufferOptions { data_dir: folder.path().join("data"), high_water_bytes: 1 << 30 };
+    let importing = ImportLock::hold(&options.data_dir).unwrap();
+    let buffer = Buffer::open(options).unwrap();
+    let policy = Policy::of_logs(vec![signer(ORIGIN, 1).verifier().clone()]);
+    let trust = LogTrust::from_policy("acme/mx1".parse().unwrap(), &policy).unwrap();
+    let options = SyncOptions {
+        intake: Intake::Draining,
+        draining_report_interval: Duration::from_millis(20),
+        poll_interval: Duration::from_millis(20),
+        ..SyncOptions::default()
+    };
+    let worker = SyncWorker::new(buffer, serving.channel(), trust, clock(), options);
+    let stopping = CancellationToken::new();
+    let running = tokio::spawn(worker.run(stopping.clone()));
+    let said = || archive.lock().reports.iter().map(|report| report.draining).collect::<Vec<_>>();
+    wait_until("it has reported", async || said().len() > 2).await;
+    assert!(!said().contains(&true));
+    drop(importing);
+    wait_until("it says that it drains", async || said().contains(&true)).await;
+    stopping.cancel();
+    running.await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_drains_turns_clients_away_sends_what_it_has_and_says_that_nothing_is_left() {
     const MAILS: u64 = 3;
@@ -87,18 +160,14 @@ async fn an_agent_that_drains_turns_clients_away_sends_what_it_has_and_says_that
     let address = agent.listening()[0].address;
     let lines = tokio::task::spawn_blocking(move || session(address, "")).await.unwrap();
     assert_eq!(lines, ["421 4.3.2 this agent takes no new mail, try another"]);
-    let status =
-        Status::of(agent.buffer(), Intake::Draining, openarchive_domain::Clock::now(&*clock()), None)
-            .await
-            .unwrap();
+    let status = status(&agent, Intake::Draining).await;
     assert_eq!((status.buffered_messages, status.draining), (MAILS, true));
-    assert!(status.to_string().contains("none is taken"), "{status}");
 
     let _serving = archive.serve_over("acme/mx1", port, Some(authority.server_tls()));
     wait_until("the buffer is empty", async || agent.buffer().stats().await.unwrap().messages == 0).await;
     wait_until("the core is told that nothing is left", async || {
         let archive = archive.lock();
-        let report = archive.report.as_ref().unwrap();
+        let report = archive.reports.last().unwrap();
         assert!(report.draining);
         report.buffered_messages == 0 && report.highest_seq == MAILS
     })

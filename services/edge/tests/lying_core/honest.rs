@@ -1,7 +1,12 @@
 //! An honest core: everything is archived, proved and pruned, and nothing is sent twice.
 
+use std::time::Duration;
+
 use openarchive_domain::Digest;
-use openarchive_edge::sync::limits::{BATCH_MESSAGES_MAX, COMMIT_ITEMS_MAX};
+use openarchive_edge::sync::{
+    SyncOptions,
+    limits::{BATCH_MESSAGES_MAX, COMMIT_ITEMS_MAX},
+};
 use openarchive_ledger::{policy::Policy, receipt::verify_receipt};
 use openarchive_testkit::sample_mail::sample_mail;
 
@@ -119,4 +124,28 @@ async fn a_long_backlog_is_archived_in_several_batches() {
     assert_eq!(archive.lock().counted(), (count, count));
     assert_eq!(site.monitor().stats().offered, count as u64);
     assert!(archive.lock().commit_calls >= count.div_ceil(COMMIT_ITEMS_MAX) as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_core_is_told_how_far_an_agent_has_come_while_it_sends_a_backlog() {
+    const MAILS: u64 = 200;
+    let archive = SharedArchive::new();
+    let serving = archive.serve("acme/mx1", 0);
+    let mut site = Site::new("acme/mx1");
+    for n in 0..MAILS {
+        site.accept(&plain_mail(n)).await;
+    }
+    site.sync_with(serving.channel(), |options| SyncOptions {
+        batch_messages_max: 1,
+        report_interval: Duration::from_millis(1),
+        ..options
+    })
+    .await;
+    site.wait_until_drained().await;
+    let archive = archive.lock();
+    // One pass sends all, and its end is the first moment with an empty buffer.
+    let underway = archive.reports.iter().filter(|report| (1..MAILS).contains(&report.buffered_messages));
+    assert!(underway.count() >= 2, "{:?}", archive.reports);
+    assert_eq!(archive.counted(), (MAILS as usize, MAILS as usize));
+    assert_eq!(site.monitor().stats().offered, MAILS, "nothing is sent twice");
 }

@@ -213,7 +213,7 @@ impl AgentService for Core {
         let instance = report.instance.as_ref().try_into().unwrap();
         let mut archive = self.archive()?;
         let highest = archive.highest.get(&(instance, report.agent_epoch)).copied();
-        archive.report = Some(report);
+        archive.reports.push(report);
         Ok(Response::new(proto::ReportStatusResponse {
             highest_seq: highest.unwrap_or(0),
             origin: ORIGIN.to_owned(),

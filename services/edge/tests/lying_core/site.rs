@@ -39,6 +39,14 @@ impl Site {
 
     /// Starts the sync worker; a worker that ran before has ended then.
     pub(crate) async fn sync(&mut self, channel: RpcChannel) {
+        self.sync_with(channel, |options| options).await;
+    }
+
+    pub(crate) async fn sync_with(
+        &mut self,
+        channel: RpcChannel,
+        change: impl FnOnce(SyncOptions) -> SyncOptions,
+    ) {
         self.stop().await;
         let policy = Policy::of_logs(vec![signer(ORIGIN, 1).verifier().clone()]);
         let trust = LogTrust::from_policy(self.agent.parse().unwrap(), &policy).unwrap();
@@ -49,7 +57,7 @@ impl Site {
             halted_poll: Duration::from_millis(20),
             ..SyncOptions::default()
         };
-        let worker = SyncWorker::new(self.buffer.clone(), channel, trust, clock(), options);
+        let worker = SyncWorker::new(self.buffer.clone(), channel, trust, clock(), change(options));
         let (monitor, stopping) = (worker.monitor(), CancellationToken::new());
         let running = tokio::spawn(worker.run(stopping.clone()));
         self.worker = Some((monitor, stopping, running));

@@ -1,6 +1,8 @@
 //! Cores that are away, forgetful or broken, and a disk that was rolled back: nothing is lost, nothing counted twice.
 
-use openarchive_edge::sync::{AlarmKind, SyncState};
+use std::time::Duration;
+
+use openarchive_edge::sync::{AlarmKind, SyncOptions, SyncState, limits::COMMIT_ITEMS_MAX};
 
 use super::{
     archive::Fault,
@@ -112,6 +114,49 @@ async fn one_mail_that_the_core_refuses_does_not_hold_up_the_others() {
     wait_until("what comes later is archived too", async || site.pending().await.len() == 1).await;
     archive.lock().fault = None;
     site.wait_until_drained().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_mail_that_is_set_aside_the_others_go_many_at_a_time() {
+    let archive = SharedArchive::new();
+    archive.lock().fault = Some(Fault::RefusesSender("poison@example.org"));
+    let serving = archive.serve("acme/mx1", 0);
+    let mut site = Site::new("acme/mx1");
+    for n in 0..300 {
+        site.accept_from(if n == 100 { "poison@example.org" } else { "a@example.org" }, &plain_mail(n)).await;
+    }
+    let once = |options| SyncOptions { report_interval: Duration::from_hours(1), ..options };
+    site.sync_with(serving.channel(), once).await;
+    wait_until("the others are archived", async || site.pending().await.len() == 1).await;
+    // Each commit waits for a checkpoint of the core.
+    let commit_calls = archive.lock().commit_calls;
+    assert!(commit_calls <= 40, "{commit_calls} calls for 299 mails");
+    assert_eq!(site.kinds_of_alarm().await, [AlarmKind::MailRefused.as_str()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_whose_class_never_settles_is_found_out_while_others_keep_coming() {
+    let archive = SharedArchive::new();
+    archive.lock().fault = Some(Fault::KeepsChangingClass("torn@example.org"));
+    let serving = archive.serve("acme/mx1", 0);
+    let mut site = Site::new("acme/mx1");
+    site.accept_from("torn@example.org", &plain_mail(0)).await;
+    let mut count = 2 * COMMIT_ITEMS_MAX as u64;
+    for n in 1..count {
+        site.accept(&plain_mail(n)).await;
+    }
+    site.sync(serving.channel()).await;
+    wait_until("the alarm is up", async || {
+        site.accept(&plain_mail(count)).await;
+        count += 1;
+        site.kinds_of_alarm().await == [AlarmKind::ClassKeepsChanging.as_str()]
+    })
+    .await;
+    wait_until("its neighbours are archived", async || site.pending().await.len() == 1).await;
+    assert_eq!(site.pending().await[0].seat.seq, 1);
+    archive.lock().fault = None;
+    site.wait_until_drained().await;
+    assert_eq!(archive.lock().counted().1, count as usize);
 }
 
 #[tokio::test(flavor = "multi_thread")]

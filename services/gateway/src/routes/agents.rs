@@ -42,7 +42,7 @@ pub(crate) async fn list(
     State(services): State<Arc<Services>>,
 ) -> Result<Json<AgentsAnswer>, Problem> {
     let read = async {
-        let request = ListAgentsRequest { tenant: caller.tenant.to_string() };
+        let request = ListAgentsRequest { tenant: caller.tenant.to_string(), agent: String::new() };
         let answer = services.backends.catalogue.clone().list_agents(caller.call(request)).await;
         Ok(answer.map_err(|status| Service::Catalogue.refused(&status))?.into_inner())
     };

@@ -73,7 +73,7 @@ async fn look(services: &Services, request: &RequestId) -> HealthAnswer {
     let (mut catalogue, mut index, mut trust, mut worker) =
         (backends.catalogue, backends.index, backends.trust, backends.worker);
     let nobody = || NOBODY.to_owned();
-    let agents = call(ListAgentsRequest { tenant: nobody() }, request, LOOK_TIME_MAX);
+    let agents = call(ListAgentsRequest { tenant: nobody(), agent: String::new() }, request, LOOK_TIME_MAX);
     let jobs = ListJobsRequest { tenant: nobody(), state: String::new(), limit: 1 };
     let database = async {
         let look = sqlx::query!("select 1 as one").fetch_one(&services.pool);

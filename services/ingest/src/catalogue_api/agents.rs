@@ -1,13 +1,30 @@
-use openarchive_domain::{Tenant, Timestamp};
+use openarchive_domain::{AgentRef, Tenant, Timestamp};
 use openarchive_proto::ingest::v1::AgentSummary;
 use openarchive_schema::{TenantScope, begin};
+use sqlx::types::Uuid;
 
 use crate::{core::Core, failure::Failure, observation_rows::undecodable};
 
+/// A number space of an agent, as the database says it.
+struct Row {
+    agent: String,
+    instance: Uuid,
+    agent_epoch: String,
+    highest_seq: i64,
+    announced_seq: i64,
+    buffered_messages: i64,
+    last_seen: i64,
+    version: String,
+    draining: bool,
+    certificate_not_after: Option<i64>,
+    certificate_sha256: Option<Vec<u8>>,
+}
+
 /// Every number space that an agent has reported on or committed to. A commit does not count as having been seen where there is
-/// a report: what is said to be buffered was so then.
+/// a report: what is said to be buffered was so then. Looks at every observation of the tenant.
 pub(super) async fn list(core: &Core, tenant: &Tenant) -> Result<Vec<AgentSummary>, Failure> {
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        Row,
         r#"with committed as (
              select agent, instance, agent_epoch, max(seq) as highest_seq, max(recorded_at) as recorded_at
              from ingest.observation where tenant = $1 group by agent, instance, agent_epoch
@@ -28,24 +45,47 @@ pub(super) async fn list(core: &Core, tenant: &Tenant) -> Result<Vec<AgentSummar
     )
     .fetch_all(&mut *begin(&core.pool, TenantScope::One(tenant)).await?)
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(AgentSummary {
-                agent: row.agent,
-                instance: row.instance.into_bytes().to_vec().into(),
-                agent_epoch: row.agent_epoch.parse().map_err(undecodable)?,
-                highest_seq: row.highest_seq as u64,
-                announced_seq: row.announced_seq as u64,
-                buffered_messages: row.buffered_messages as u64,
-                last_seen: Timestamp::from_millis(row.last_seen).to_string(),
-                version: row.version,
-                certificate_not_after: row
-                    .certificate_not_after
-                    .map(|time| Timestamp::from_millis(time).to_string())
-                    .unwrap_or_default(),
-                certificate_sha256: row.certificate_sha256.unwrap_or_default().into(),
-                draining: row.draining,
-            })
-        })
-        .collect()
+    rows.into_iter().map(summary).collect()
+}
+
+/// What one agent has reported, or, where nobody knows a report (after a rebuild), one of its last commits. Found by key.
+pub(super) async fn of(core: &Core, agent: &AgentRef) -> Result<Vec<AgentSummary>, Failure> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"with reported as (select * from ingest.agent where tenant = $1 and agent = $2)
+           (select agent as "agent!", instance as "instance!", agent_epoch::text as "agent_epoch!",
+             0::bigint as "highest_seq!", announced_seq as "announced_seq!",
+             buffered_messages as "buffered_messages!", last_seen as "last_seen!", version as "version!",
+             draining as "draining!", certificate_not_after as "certificate_not_after?",
+             certificate_sha256 as "certificate_sha256?"
+           from reported order by instance, reported.agent_epoch)
+           union all
+           (select agent, instance, agent_epoch::text, seq, 0, 0, recorded_at, '', false, null::bigint, null::bytea
+           from ingest.observation where tenant = $1 and agent = $2 and not exists (select from reported)
+           order by instance desc, observation.agent_epoch desc, seq desc limit 1)"#,
+        agent.tenant.as_str(),
+        agent.name.as_str()
+    )
+    .fetch_all(&mut *begin(&core.pool, TenantScope::One(&agent.tenant)).await?)
+    .await?;
+    rows.into_iter().map(summary).collect()
+}
+
+fn summary(row: Row) -> Result<AgentSummary, Failure> {
+    Ok(AgentSummary {
+        agent: row.agent,
+        instance: row.instance.into_bytes().to_vec().into(),
+        agent_epoch: row.agent_epoch.parse().map_err(undecodable)?,
+        highest_seq: row.highest_seq as u64,
+        announced_seq: row.announced_seq as u64,
+        buffered_messages: row.buffered_messages as u64,
+        last_seen: Timestamp::from_millis(row.last_seen).to_string(),
+        version: row.version,
+        certificate_not_after: row
+            .certificate_not_after
+            .map(|time| Timestamp::from_millis(time).to_string())
+            .unwrap_or_default(),
+        certificate_sha256: row.certificate_sha256.unwrap_or_default().into(),
+        draining: row.draining,
+    })
 }

@@ -336,7 +336,7 @@ async fn the_core_remembers_how_far_an_agent_has_counted() {
     assert_eq!(agent.report(5).await.unwrap().highest_seq, 8);
     let other_epoch = Agent { epoch: 1, ..agent.clone() };
     assert_eq!(other_epoch.report(0).await.unwrap().highest_seq, 0);
-    let request = ListAgentsRequest { tenant: TENANT.into() };
+    let request = ListAgentsRequest { tenant: TENANT.into(), agent: String::new() };
     let agents = archive.catalogue.clone().list_agents(request).await.unwrap().into_inner().agents;
     let seen: Vec<(u64, u64, u64, &str)> = agents
         .iter()
@@ -355,7 +355,7 @@ async fn an_agent_is_seen_when_it_reports_and_says_whether_it_drains() {
     let archive = Archive::start_at(clock.clone()).await;
     let agent = archive.agent("acme/mx1");
     let seen = async || {
-        let request = ListAgentsRequest { tenant: TENANT.into() };
+        let request = ListAgentsRequest { tenant: TENANT.into(), agent: String::new() };
         let agent =
             archive.catalogue.clone().list_agents(request).await.unwrap().into_inner().agents.remove(0);
         (agent.last_seen, agent.buffered_messages, agent.draining)
@@ -384,4 +384,38 @@ async fn an_agent_is_seen_when_it_reports_and_says_whether_it_drains() {
     report(0, true).await;
     archive.execute("truncate ingest.agent").await;
     assert_eq!(seen().await, ("2026-01-15T11:00:00.000Z".to_owned(), 0, false));
+}
+
+/// Who asks for one agent gets what it reported, and pays for no mail: there is no highest number in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_agent_is_asked_for_by_its_name() {
+    let archive = Archive::start().await;
+    let (first, second) = (archive.agent("acme/mx1"), archive.agent("acme/mx2"));
+    for agent in [&first, &second, &Agent { epoch: 1, ..first.clone() }] {
+        agent.report(8).await.unwrap();
+    }
+    first.archive(&[(3, &Mail::plain(1)), (4, &Mail::plain(2))]).await;
+    let asked = async |agent: &str| {
+        let request = ListAgentsRequest { tenant: TENANT.into(), agent: agent.into() };
+        archive.catalogue.clone().list_agents(request).await.map(|answer| answer.into_inner().agents)
+    };
+    let mut of_all = asked("").await.unwrap();
+    assert_eq!(of_all.iter().map(|agent| agent.highest_seq).max(), Some(4));
+    of_all.retain(|agent| agent.agent == "mx1");
+    for agent in &mut of_all {
+        agent.highest_seq = 0;
+    }
+    assert_eq!(of_all.len(), 2);
+    assert_eq!(asked("mx1").await.unwrap(), of_all);
+    assert_eq!(asked("mx2").await.unwrap().len(), 1);
+    assert_eq!(asked("mx3").await.unwrap(), []);
+    assert_eq!(asked("no name").await.unwrap_err().code(), Code::InvalidArgument);
+    // Without a report the last commit is shown, so that it is known to have called.
+    archive.execute("truncate ingest.agent").await;
+    let committed = asked("mx1").await.unwrap();
+    assert_eq!(
+        committed.iter().map(|agent| (agent.highest_seq, agent.draining)).collect::<Vec<_>>(),
+        [(4, false)]
+    );
+    assert!(asked("mx2").await.unwrap().is_empty());
 }

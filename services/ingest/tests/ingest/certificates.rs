@@ -111,10 +111,12 @@ async fn the_certificate_of_the_last_report_is_kept() {
         let (identity, sha256) = authority.issue_until(uri, year);
         let channel = connect(&endpoint, &authority, Some(identity)).await;
         Agent::new(channel, "acme/mx7".parse().unwrap()).report(0).await.unwrap();
-        let request = ListAgentsRequest { tenant: TENANT.to_owned() };
-        let agents = archive.catalogue.clone().list_agents(request).await.unwrap().into_inner().agents;
-        assert_eq!(agents.len(), 1);
-        assert_eq!(agents[0].certificate_not_after, format!("{year}-01-01T00:00:00.000Z"));
-        assert_eq!(agents[0].certificate_sha256.as_ref(), sha256.as_bytes());
+        for agent in ["", "mx7"] {
+            let request = ListAgentsRequest { tenant: TENANT.to_owned(), agent: agent.to_owned() };
+            let agents = archive.catalogue.clone().list_agents(request).await.unwrap().into_inner().agents;
+            assert_eq!(agents.len(), 1);
+            assert_eq!(agents[0].certificate_not_after, format!("{year}-01-01T00:00:00.000Z"));
+            assert_eq!(agents[0].certificate_sha256.as_ref(), sha256.as_bytes());
+        }
     }
 }

@@ -15,7 +15,7 @@ use openarchive_edge::{
     accept::{Acceptor, Arrival, Mode},
     buffer::{Buffer, BufferOptions},
     config::CoreConfig,
-    enrol::{EnrolError, Renewal, RenewalPace, enrol},
+    enrol::{EnrolError, Renewal, RenewalPace, enrol, enrol_if_needed},
     spool::Spool,
     sync::{BackOff, CoreAddress, LogTrust, SyncOptions, SyncWorker},
 };
@@ -280,6 +280,7 @@ async fn an_enrolled_agent_archives_mail_and_gets_its_next_certificate_while_it_
     }
     let key = fs::read(&core.key).unwrap();
     assert!(matches!(enrol(&core, &token_file).await, Err(EnrolError::AlreadyEnrolled { .. })));
+    assert_eq!(enrol_if_needed(&core, &token_file, site.clock.now()).await.unwrap(), None);
     // As after a crash before the certificate was written: the same command mends it; the token was used, but by this key
     // and another request, so another token is needed, and the key stays.
     fs::remove_file(&core.certificate).unwrap();
@@ -288,6 +289,18 @@ async fn an_enrolled_agent_archives_mail_and_gets_its_next_certificate_while_it_
     enrol(&core, &token_file).await.unwrap();
     assert_eq!(fs::read(&core.key).unwrap(), key);
     assert!(!site.file("agent.csr").exists());
+    // Once it has ended nobody renews it. A token for the same agent gets the next one; any other leaves it as it is.
+    let first = fs::read(&core.certificate).unwrap();
+    let ended = site.clock.now().as_millis() + 91 * 86_400_000;
+    let again = async || enrol_if_needed(&core, &token_file, Timestamp::from_millis(ended)).await;
+    assert!(matches!(again().await, Err(EnrolError::Ended { .. })), "its token was used");
+    fs::write(&token_file, archive.token(TENANT, "mx8").await.unwrap()).unwrap();
+    assert!(matches!(again().await, Err(EnrolError::Ended { .. })), "it is another agent's");
+    assert_eq!(fs::read(&core.certificate).unwrap(), first);
+    fs::write(&token_file, archive.token(TENANT, "mx7").await.unwrap()).unwrap();
+    assert_eq!(again().await.unwrap().unwrap().agent.to_string(), "acme/mx7");
+    assert_ne!(fs::read(&core.certificate).unwrap(), first);
+    assert_eq!(fs::read(&core.key).unwrap(), key);
 
     let address = CoreAddress::of(&core);
     let policy = Policy::parse(&fs::read(&core.log_policy).unwrap()).unwrap();

@@ -138,7 +138,8 @@ impl Side {
         let rows = catalogue.completeness(request).await.unwrap().into_inner().rows;
         let rows = rows.into_iter().map(|row| (row.agent, row.stored + row.duplicate));
         assert_eq!(rows.filter(|(_, count)| *count > 0).collect::<BTreeMap<_, _>>(), counted, "{tenant}");
-        let agents = catalogue.list_agents(ListAgentsRequest { tenant }).await.unwrap().into_inner().agents;
+        let request = ListAgentsRequest { tenant, agent: String::new() };
+        let agents = catalogue.list_agents(request).await.unwrap().into_inner().agents;
         let agents = agents.into_iter().map(|agent| (agent.agent, agent.highest_seq));
         assert_eq!(agents.filter(|(_, highest)| *highest > 0).collect::<BTreeMap<_, _>>(), counted);
     }

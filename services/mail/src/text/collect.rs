@@ -78,7 +78,7 @@ impl Collector {
         self.has_outer_headers = true;
         let mut left = ADDRESSES_MAX;
         let mut read = |name| {
-            let mut addresses = fields::addresses(block, name);
+            let mut addresses = fields::addresses(block, name, left + 1);
             let is_cut = addresses.len() > left;
             addresses.truncate(left);
             left -= addresses.len();
@@ -100,7 +100,7 @@ impl Collector {
     fn nested_headers(&mut self, block: &HeaderBlock) {
         self.text(&fields::subject(block));
         for name in [Name::From, Name::To, Name::Cc] {
-            for Address { name, address } in fields::addresses(block, name) {
+            for Address { name, address } in fields::addresses(block, name, usize::MAX) {
                 self.text(format!("{name} {address}").trim());
             }
         }

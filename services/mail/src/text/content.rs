@@ -3,7 +3,7 @@
 use mail_parser::{HeaderValue, parsers::MessageStream};
 
 use super::{
-    CONTENT_FIELD_BYTES_MAX,
+    CONTENT_FIELD_BYTES_MAX, encoded_word,
     header_block::{HeaderBlock, Name},
     transfer::TransferEncoding,
 };
@@ -156,9 +156,9 @@ fn disposition(block: &HeaderBlock) -> (bool, Option<String>, bool) {
 /// The parser's work grows with the square of the number of parameters, hence the bound.
 fn bounded(value: &[u8]) -> (std::borrow::Cow<'_, [u8]>, bool) {
     if value.len() <= CONTENT_FIELD_BYTES_MAX {
-        return (value.into(), false);
+        return (encoded_word::bounded(value), false);
     }
     let mut cut = value[..CONTENT_FIELD_BYTES_MAX].to_vec();
     cut.push(b'\n');
-    (cut.into(), true)
+    (encoded_word::bounded(&cut).into_owned().into(), true)
 }

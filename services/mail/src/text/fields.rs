@@ -4,14 +4,16 @@ use mail_parser::{HeaderValue, parsers::MessageStream};
 use openarchive_domain::Timestamp;
 
 use super::{
-    Address,
+    Address, encoded_word,
     header_block::{HeaderBlock, Name},
 };
 
-pub(super) fn addresses(block: &HeaderBlock, name: Name) -> Vec<Address> {
-    let read = |value| match MessageStream::new(value).parse_address() {
+/// The first `count_max` of all fields of this name.
+pub(super) fn addresses(block: &HeaderBlock, name: Name, count_max: usize) -> Vec<Address> {
+    let read = |value| match MessageStream::new(&encoded_word::bounded(value)).parse_address() {
         HeaderValue::Address(list) => list
             .iter()
+            .take(count_max)
             .map(|one| Address {
                 name: one.name().unwrap_or_default().to_owned(),
                 address: one.address().unwrap_or_default().to_owned(),
@@ -19,7 +21,7 @@ pub(super) fn addresses(block: &HeaderBlock, name: Name) -> Vec<Address> {
             .collect(),
         _ => Vec::new(),
     };
-    block.values(name).flat_map(read).collect()
+    block.values(name).flat_map(read).take(count_max).collect()
 }
 
 pub(super) fn subject(block: &HeaderBlock) -> String {
@@ -29,7 +31,7 @@ pub(super) fn subject(block: &HeaderBlock) -> String {
 }
 
 fn unstructured(value: &[u8]) -> String {
-    match MessageStream::new(value).parse_unstructured() {
+    match MessageStream::new(&encoded_word::bounded(value)).parse_unstructured() {
         HeaderValue::Text(text) => text.into_owned(),
         _ => String::new(),
     }

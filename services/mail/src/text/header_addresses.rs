@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::{
     fields,
-    header_block::Name,
+    header_block::{HeaderBlock, Name},
     structure::{Found, walk},
 };
 
@@ -12,6 +12,10 @@ use super::{
 pub const HEADER_ADDRESSES_MAX: usize = 1_000;
 /// Most bytes of addresses that a hint holds.
 pub const HEADER_ADDRESSES_BYTES_MAX: usize = 64 * 1024;
+/// Most bytes of address fields, as they stand in the header, that are read for a hint.
+pub const HEADER_ADDRESSES_RAW_BYTES_MAX: usize = 256 * 1024;
+
+const LISTS: [Name; 3] = [Name::To, Name::Cc, Name::Bcc];
 
 /// Addresses of a message's own header, without display names, in its order.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -30,17 +34,28 @@ impl std::fmt::Debug for HeaderAddresses {
 
 impl HeaderAddresses {
     /// As [`super::extract`] reads them of the same bytes. `beginning`: at least the whole header; what follows it is not
-    /// looked at. `None`: there are more than a hint holds.
+    /// looked at. `None`: there are more than a hint holds, or they are written longer than is read for one.
     pub fn of(beginning: &[u8]) -> Option<Self> {
-        let mut found = Self::default();
+        let mut found = Some(Self::default());
         walk(beginning, 0, &mut |part| {
             let Found::MessageHeaders(block) = part else { return ControlFlow::Continue(()) };
-            let read = |name| fields::addresses(&block, name).into_iter().map(|one| one.address);
-            found.from = read(Name::From).collect();
-            found.to = [Name::To, Name::Cc, Name::Bcc].into_iter().flat_map(read).collect();
+            found = Self::of_block(&block);
             ControlFlow::Break(())
         });
-        found.fits().then_some(found)
+        found.filter(Self::fits)
+    }
+
+    fn of_block(block: &HeaderBlock) -> Option<Self> {
+        let raw = LISTS.into_iter().chain([Name::From]).flat_map(|name| block.values(name));
+        if raw.map(<[u8]>::len).sum::<usize>() > HEADER_ADDRESSES_RAW_BYTES_MAX {
+            return None;
+        }
+        // One more than fits shows that there are too many.
+        let read = |name| {
+            let addresses = fields::addresses(block, name, HEADER_ADDRESSES_MAX + 1);
+            addresses.into_iter().map(|one| one.address)
+        };
+        Some(Self { from: read(Name::From).collect(), to: LISTS.into_iter().flat_map(read).collect() })
     }
 
     /// Whether it is within [`HEADER_ADDRESSES_MAX`] and [`HEADER_ADDRESSES_BYTES_MAX`].
@@ -83,5 +98,17 @@ mod tests {
             |bytes: usize| format!("From: {}@x.example\r\n\r\n", "a".repeat(bytes - "@x.example".len()));
         assert!(of(long(HEADER_ADDRESSES_BYTES_MAX)).is_some());
         assert_eq!(of(long(HEADER_ADDRESSES_BYTES_MAX + 1)), None);
+    }
+
+    #[test]
+    fn address_fields_that_are_written_longer_than_is_read_give_no_hint() {
+        let message = |bytes: usize| {
+            let (from, to) = ("From: a@x.example\n", "To: b@x.example ()\n");
+            let raw = from.len() - "From:".len() + to.len() - "To:".len();
+            format!("{from}To: b@x.example ({})\n\n", "c".repeat(bytes - raw))
+        };
+        let fits = HeaderAddresses::of(message(HEADER_ADDRESSES_RAW_BYTES_MAX).as_bytes()).unwrap();
+        assert_eq!((fits.from.len(), fits.to.len()), (1, 1));
+        assert_eq!(HeaderAddresses::of(message(HEADER_ADDRESSES_RAW_BYTES_MAX + 1).as_bytes()), None);
     }
 }

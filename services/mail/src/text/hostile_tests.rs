@@ -179,6 +179,14 @@ fn header_bombs_cost_no_more_than_their_length() {
         "=?a?b?",
         "=?utf-8?b?AAAA?= ",
         "=?utf-8?q?=",
+        "=?ab?q? ",
+        "=?ab?q?",
+        "=?ab?q?=ab ",
+        "=?ab?Q?_\n ",
+        "=?ab*cd?b?AAAA ",
+        "=?ab?b? =?ab?q? ",
+        "\"=?ab?q? \"",
+        "a@b:",
         "\\",
         "a*0=b;",
         "a=b;",
@@ -193,6 +201,14 @@ fn header_bombs_cost_no_more_than_their_length() {
     for field in ["From", "Subject", "Date", "Message-ID", "Content-Type", "Content-Disposition"] {
         for value in values {
             extract_in_time(format!("{field}: {}\n\nbody", fill(value)).as_bytes());
+        }
+    }
+    // Words that all end at one place, but go wrong right before it.
+    let late = fill(&("=?ab?q? ".repeat(60) + "=zz?= "));
+    let at_the_end = fill("=?ab?q? ") + "=zz?=";
+    for value in [late, at_the_end] {
+        for field in ["From", "Subject"] {
+            extract_in_time(format!("{field}: {value}\n\nbody").as_bytes());
         }
     }
     extract_in_time(fill("To: a\n").as_bytes());

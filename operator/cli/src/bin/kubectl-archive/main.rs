@@ -12,7 +12,7 @@ mod text;
 
 use anyhow::bail;
 use clap::{Parser, Subcommand};
-use std::{io, process::ExitCode};
+use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Archives in a cluster: their state, who may reach whom, and the history of their configuration
@@ -61,9 +61,6 @@ fn main() -> ExitCode {
         })
     });
     done.unwrap_or_else(|error| {
-        if is_reader_gone(&error) {
-            return ExitCode::SUCCESS;
-        }
         text::remark(&format!("kubectl archive: {error:#}"));
         ExitCode::FAILURE
     })
@@ -85,10 +82,4 @@ async fn stopped() -> anyhow::Result<ExitCode> {
         _ = terminate.recv() => {}
     }
     bail!("stopped before it was done")
-}
-
-/// Whoever read the output has seen enough (`| head`).
-fn is_reader_gone(error: &anyhow::Error) -> bool {
-    let io = error.downcast_ref::<io::Error>();
-    io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

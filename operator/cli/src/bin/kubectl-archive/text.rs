@@ -26,14 +26,22 @@ pub(crate) fn harmless(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
 }
 
-/// Writes lines to the standard output, with a line break at the end.
+/// Writes lines to the standard output, with a line break at the end. A reader that has seen enough (`| head`) changes nothing:
+/// the exit code stays what was found.
 pub(crate) fn say(text: &str) -> anyhow::Result<()> {
+    match write_lines(text) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
+}
+
+fn write_lines(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     if !text.ends_with('\n') {
         out.write_all(b"\n")?;
     }
-    Ok(out.flush()?)
+    out.flush()
 }
 
 pub(crate) fn say_json(value: &impl Serialize) -> anyhow::Result<()> {

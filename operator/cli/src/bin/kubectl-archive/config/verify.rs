@@ -108,6 +108,12 @@ pub(crate) async fn run(cluster: &cluster::Args, args: &Args) -> anyhow::Result<
     let chain = Chain::verify(&subject, &revisions, log);
     let unkept = if of.kind == Kind::ArchiveCore { unkept(&cluster, &chain).await? } else { None };
     let is_read = !matches!(ledger, Ledger::NotAsked);
+    if is_unknown(&chain) && unkept.is_none() {
+        bail!(
+            "nothing is on record of {subject}: see its name and namespace; the configurations of archives are recorded, with all \
+             that belongs to them, and those of no other kind"
+        );
+    }
     let report = Report { chain, unkept, archive, is_read };
     text::say(&if of.json { serde_json::to_string_pretty(&report.to_json())? } else { report.to_text() })?;
     Ok(ExitCode::from(report.exit_code()))
@@ -145,6 +151,11 @@ async fn unkept(cluster: &Cluster, chain: &Chain) -> anyhow::Result<Option<Strin
     let recorded = chain.recorded.iter().filter_map(|link| link.snapshot.as_ref());
     let mut kept = recorded.chain(chain.pending.iter().map(|revision| &revision.snapshot));
     Ok(last.map(|last| last.sha256).filter(|sha256| !kept.any(|snapshot| snapshot.digest().hex() == *sha256)))
+}
+
+/// Whether nothing was found that could be checked.
+fn is_unknown(chain: &Chain) -> bool {
+    chain.recorded.is_empty() && chain.pending.is_empty() && chain.findings.is_empty()
 }
 
 struct Report {
