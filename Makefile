@@ -41,10 +41,13 @@ test-full: ## all real mail (6,046 of SpamAssassin and the test mail of other pr
 	OPENARCHIVE_CORPUS_MAILS=all $(CARGO) test --workspace --locked --test end_to_end -- --nocapture real_mail
 
 .PHONY: test-operator
-test-operator: setup ## the operator alone, against a real API server; every fault at every kind of call; 100,000 random connections against its network policies
+test-operator: setup ## the operator and its charts alone, against a real API server; every fault at every kind of call; 100,000 random connections against its network policies
 	@scripts/kubernetes.sh >/dev/null
 	$(CARGO) build --workspace --locked --bins --tests
-	OPENARCHIVE_NETPOL_CASES=100000 OPENARCHIVE_OPERATOR_FAULTS=all $(CARGO) test --workspace --locked --test operator --test cluster --test netpol --test kubectl_archive
+	scripts/charts.sh
+	OPENARCHIVE_SUITES='openarchive_operator.*|operator|cluster|netpol|pki|kubectl_archive|generated|render|validate' \
+	  OPENARCHIVE_NETPOL_CASES=100000 OPENARCHIVE_OPERATOR_FAULTS=all $(CARGO) test --workspace --locked --tests --no-fail-fast \
+	  --config "target.'cfg(unix)'.runner = ['$(CURDIR)/scripts/run-suite.sh']"
 
 .PHONY: bench-operator
 bench-operator: setup ## the operator before 10,000 objects on a real API server (P16; takes the machine for itself)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Checks the Helm charts: lint, unit tests, the schemas of a real Kubernetes, alert rules.
+# Checks the Helm charts: lint, unit tests, the schemas of a real Kubernetes, alert rules; and by the same schemas what the operator
+# makes of docs/examples.
 # usage: charts.sh                   all checks
 #        charts.sh --write OPERATOR  brings into the charts: crds/, and the rules that OPERATOR (openarchive-operator) prints
 #        charts.sh --conform FILE…   kubeconform -strict over manifests; - is the standard input
@@ -142,6 +143,17 @@ rendered() {
     --set 'networkPolicy.apiServer.cidrs={192.0.2.10/32},networkPolicy.monitoringNamespaceLabels.team=mail'
 }
 
+# What the operator would make of docs/examples.
+examples_rendered() {
+  local operator=${CARGO_TARGET_DIR:-$root/target}/debug/openarchive-operator
+  if [ ! -x "$operator" ]; then
+    skip render "the operator is not built: make build"
+    return
+  fi
+  "$operator" render "$root"/docs/examples/*.yaml >"$scratch/examples.yaml"
+  conform "$scratch/examples.yaml"
+}
+
 check() {
   local promtool
   [ ${#crds[@]} -gt 0 ] || fail "crds/ has no definitions: run make gen"
@@ -153,6 +165,7 @@ check() {
   if need_kubeconform; then
     rendered >"$scratch/rendered.yaml"
     documented >"$scratch/documented.yaml"
+    examples_rendered
     conform "$scratch/rendered.yaml"
     # There are no definitions of Argo CD's and Flux' kinds in the cache.
     conform -skip Application,GitRepository,HelmRelease,Kustomization "$scratch/documented.yaml"

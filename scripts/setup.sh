@@ -57,5 +57,6 @@ if printf '%s\n' "${missing[@]}" | grep -qx postfix; then
   as_root apt-get install -y -qq --no-install-recommends debconf >/dev/null
   echo 'postfix postfix/main_mailer_type select No configuration' | "${root[@]}" debconf-set-selections
 fi
-as_root apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+# A line for each package, so that one sees it move.
+as_root apt-get install -y -q --no-install-recommends "${missing[@]}" | { grep '^Setting up ' || true; }
 echo "setup: done"

@@ -32,12 +32,12 @@ OPENARCHIVE_ASIDE=$aside cargo test --workspace --locked --no-fail-fast \
 suites=$!
 trap 'kill "$suites" 2>/dev/null; exit 130' INT TERM HUP
 wait "$suites" || status=$?
-for pid in "$aside"/*.pid; do
-  if [ ! -e "$pid" ]; then
-    echo "test: FAILED: the end-to-end suite did not run" >&2
+for name in end_to_end operator; do
+  pid=$(compgen -G "$aside/$name-*.pid") || {
+    echo "test: FAILED: the suite $name did not run" >&2
     status=1
-    break
-  fi
+    continue
+  }
   suite=${pid%.pid}
   # Not a child of this shell, so there is nothing to `wait` for.
   while [ ! -e "$suite.status" ] && kill -0 "$(cat "$pid")" 2>/dev/null; do sleep 1; done

@@ -56,7 +56,11 @@ fn main() -> anyhow::Result<()> {
     let sessions = arguments.sessions.unwrap_or(arguments.agents);
     let (chain, memory, how) = if arguments.separate {
         let (chain, memory) = separate(arguments.agents, sessions, &mails)?;
-        (chain, memory, "each role a process, two replicas of some, database without fsync")
+        (
+            chain,
+            memory,
+            "each role a process, two replicas of some, database without fsync, gate: every mail out as it went in",
+        )
     } else {
         let (chain, memory) = together(arguments.agents, sessions, &mails)?;
         (
@@ -119,6 +123,9 @@ fn separate(agents: usize, sessions: usize, mails: &[Vec<u8>]) -> anyhow::Result
         memory.push((format!("{role} {replica}"), peak(cluster.pid(index))?));
     }
     memory.extend(memory_of(&agents)?);
+    drop(agents);
+    println!("checks every mail");
+    gate::check_separate(&cluster, TENANT, &chain.sent.digests)?;
     Ok((chain, memory))
 }
 

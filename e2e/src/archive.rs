@@ -8,7 +8,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::{agent::free_port, eventually, http_get, program};
+use crate::{eventually, free_port, http_get, program};
 
 /// Longest start: making a database and its schema on a busy machine.
 const START_SECONDS_MAX: u64 = 120;
@@ -81,7 +81,7 @@ impl Archive {
     /// Starts the process over the data folder and waits until it serves.
     pub fn start(&mut self) {
         let _ = fs::remove_file(self.data().join("endpoints.json"));
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.root().join("archive.log"));
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.log());
         let mut command = Command::new(program("openarchive"));
         command.arg(self.role).arg("--data").arg(self.data());
         command.arg("--ingest").arg(format!("127.0.0.1:{}", self.ingest));
@@ -99,7 +99,7 @@ impl Archive {
         let endpoints = self.data().join("endpoints.json");
         eventually("the archive serves", START_SECONDS_MAX, || {
             let exited = self.process.as_mut().is_none_or(|process| !matches!(process.try_wait(), Ok(None)));
-            assert!(!exited, "the archive does not start: see {}", self.root().join("archive.log").display());
+            assert!(!exited, "the archive does not start: see {}", self.log().display());
             endpoints.is_file().then_some(())
         });
     }
@@ -126,9 +126,24 @@ impl Archive {
         self.wait()
     }
 
+    /// Waits until the process has ended without being told to; answers its exit code.
+    pub fn wait_ended(&mut self, seconds: u64) -> Option<i32> {
+        let status = eventually("the archive ends by itself", seconds, || {
+            self.process.as_mut().and_then(|process| process.try_wait().ok().flatten())
+        });
+        self.process = None;
+        assert_no_panic(&self.log());
+        status.code()
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> PathBuf {
+        self.root().join("archive.log")
+    }
+
     fn wait(&mut self) -> bool {
         let ended = self.process.take().is_some_and(|mut p| p.wait().is_ok_and(|status| status.success()));
-        assert_no_panic(&self.root().join("archive.log"));
+        assert_no_panic(&self.log());
         ended
     }
 

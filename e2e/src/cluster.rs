@@ -9,7 +9,7 @@ use std::{
 use openarchive_testkit::database::TestDatabase;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{Ctl, agent::free_port, archive::run, eventually, pki::Pki, program};
+use crate::{Ctl, archive::run, eventually, free_port, pki::Pki, program};
 
 /// Longest start of one role.
 const START_SECONDS_MAX: u64 = 60;

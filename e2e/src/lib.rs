@@ -11,11 +11,12 @@ mod prober;
 mod programs;
 mod skip;
 
-pub use agent::{Agent, AgentOptions, PeerMode, free_port};
+pub use agent::{Agent, AgentOptions, PeerMode};
 pub use archive::{Archive, Ctl};
 pub use cluster::{Cluster, http_get};
 pub use deadline::eventually;
 pub use network::Network;
+pub use openarchive_testkit::ports::free_port;
 pub use pki::Pki;
 pub use prober::{Prober, common_port};
 pub use programs::program;

@@ -1,11 +1,12 @@
 //! What must hold for any bytes at all, for each parser that reads bytes of strangers: mail, SMTP, stored objects,
-//! proofs, queries, configurations, certificates.
+//! proofs, queries, configurations, certificates, requests.
 //!
 //! A [`Target`] is a function of bytes that panics where something does not hold: the parser itself panics, what it read
 //! is written differently, the pieces that bytes come in matter, a limit is passed, something forged verifies. The test
 //! of this crate runs every target over its seeds and a bounded number of seeded mutations; `make fuzz TARGET=..` runs one
 //! under libFuzzer for as long as you like. README.md says what is not covered.
 
+mod calls;
 mod ledger;
 mod mail;
 mod settings;
@@ -44,7 +45,7 @@ const JOURNAL: &[&str] = &["../services/mail/fixtures/journal"];
 const LEDGER: &[&str] = &["../services/ledger/fixtures"];
 
 /// Every target, in the order in which bytes meet them.
-pub static TARGETS: [Target; 27] = [
+pub static TARGETS: [Target; 31] = [
     Target::new("smtp", smtp::smtp, &[]),
     Target::new("lmtp", smtp::lmtp, &[]),
     Target::new("split", mail::split, JOURNAL),
@@ -56,6 +57,8 @@ pub static TARGETS: [Target; 27] = [
     Target::new("text", mail::text, JOURNAL),
     Target::new("mbox", mail::mbox, &[]),
     Target::new("mbox-write", mail::mbox_write, JOURNAL),
+    Target::new("csr", calls::csr, &[]),
+    Target::new("offer", calls::offer, &[]),
     Target::new("skeleton", stored::skeleton, &[]),
     Target::new("blob", stored::blob, &[]),
     Target::new("pack-footer", stored::pack_footer, &[]),
@@ -69,6 +72,8 @@ pub static TARGETS: [Target; 27] = [
     Target::new("tiles", ledger::tiles, &[]),
     Target::new("tree-proof", ledger::tree_proof, &[]),
     Target::new("query", settings::query, &[]),
+    Target::new("cursor", calls::cursor, &[]),
+    Target::new("expiry-plan", calls::expiry_plan, &[]),
     Target::new("names", settings::names, &[]),
     Target::new("agent-config", settings::agent_config, &[]),
     Target::new("certificate", settings::certificate, &[]),

@@ -46,6 +46,30 @@ fn two_agents_with_the_same_attachment_upload_it_once() {
 }
 
 #[test]
+fn a_mail_of_100_mib_goes_from_the_agent_to_the_archive_through_little_memory() {
+    const KIB_MAX: u64 = 160 * 1024;
+    let archive = Archive::all();
+    let agent = Agent::start_new(&archive, AgentOptions::default());
+    // 4 characters for 3 bytes, and two for each line's end.
+    let mail = mail_with(&Numbers::seeded(6).bytes(75 * 1024 * 1024), 1, 76);
+    assert!(mail.len() > 100 * 1024 * 1024, "{}", mail.len());
+    let mut client = SmtpClient::connect(&agent.smtp()).unwrap();
+    let reply = client.send("a@example.org", &["b@example.org".into()], &mail).unwrap();
+    assert_eq!(reply.code, 250, "{reply:?}");
+    agent.wait_drained(120);
+    let status = fs::read_to_string(format!("/proc/{}/status", agent.pid())).unwrap();
+    let peak = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    let peak: u64 = peak.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!(peak <= KIB_MAX, "{peak} KiB");
+    archive.wait_searchable(1, 60);
+    let to = archive.scratch("large.eml");
+    let digest = Digest::of(&mail).to_string();
+    let got = archive.ctl(&["message", "get", &digest, "-o", to.to_str().unwrap()]);
+    assert_eq!(got.code, 0, "{got:?}");
+    assert!(fs::read(&to).unwrap() == mail, "it came back with other bytes");
+}
+
+#[test]
 fn a_full_buffer_answers_452_and_once_drained_250() {
     let mut archive = Archive::all();
     let options = AgentOptions { high_water: "2MiB".into(), ..AgentOptions::default() };
@@ -156,6 +180,9 @@ fn an_agent_that_enrols_with_its_one_time_token_archives_mail_until_it_is_revoke
         let status = agent.status();
         let alarms = status["alarms"].as_array()?;
         alarms.iter().any(|alarm| alarm["kind"] == "agent-revoked").then_some(())
+    });
+    eventually("its metrics say so, too", 30, || {
+        agent.metrics().contains("openarchive_edge_alarms{kind=\"agent-revoked\"} 1").then_some(())
     });
     assert_eq!(agent.status()["bufferedMessages"], 1, "what it took in stays with it");
     assert_eq!(archive.count("*"), 2);

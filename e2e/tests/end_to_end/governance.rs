@@ -162,8 +162,12 @@ fn certificate_verifies(archive: &Archive, mail: &SampleMail, receipt: &str) {
     let verify = |arguments: &[&str], code, words: &[&str]| {
         assert_says(archive, &[&["verify-shred"], arguments].concat(), code, words);
     };
-    verify(&[&certificate, "--policy", &policy], 0, &["verified", &id(mail)]);
-    verify(&[&certificate, "--policy", &policy, "--receipt", receipt], 0, &["shown by the receipt"]);
+    verify(&[&certificate, "--policy", &policy], 4, &["not anchored", "No receipt", &id(mail)]);
+    verify(
+        &[&certificate, "--policy", &policy, "--receipt", receipt],
+        0,
+        &["verified", "shown by the receipt", &id(mail)],
+    );
     verify(&[&certificate], 4, &["not anchored"]);
     let forged = path(archive, "forged.json");
     fs::write(&forged, text.replace(&id(mail), &Digest::of(b"another").to_string())).unwrap();

@@ -6,8 +6,17 @@ use std::{
 };
 
 use openarchive_e2e::{Agent, AgentOptions, Archive, eventually, program};
+use openarchive_testkit::sample_mail::sample_mail;
+
+use crate::first_day::send_all;
 
 const MAILS: u64 = 4_000;
+
+fn mbox(mails: u64) -> String {
+    let mail =
+        |n| format!("From x@example.org Thu Nov 21 08:00:00 2024\nSubject: old {n}\n\nmail number {n}\n\n");
+    (0..mails).map(mail).collect()
+}
 
 fn accepted(agent: &Agent) -> u64 {
     let status = agent.command(&["status", "-o", "json"]);
@@ -21,14 +30,12 @@ fn accepted(agent: &Agent) -> u64 {
 fn an_import_killed_at_half_and_repeated_gives_each_mail_once() {
     let archive = Archive::all();
     let mut agent = Agent::add(&archive, AgentOptions::default());
-    let mbox = archive.scratch("old.mbox");
-    let mail =
-        |n| format!("From x@example.org Thu Nov 21 08:00:00 2024\nSubject: old {n}\n\nmail number {n}\n\n");
-    fs::write(&mbox, (0..MAILS).map(mail).collect::<String>()).unwrap();
+    let file = archive.scratch("old.mbox");
+    fs::write(&file, mbox(MAILS)).unwrap();
 
     let mut killed = Command::new(program("openarchive-edge"))
         .arg("import")
-        .arg(&mbox)
+        .arg(&file)
         .arg("--config")
         .arg(agent.config())
         .stdout(Stdio::null())
@@ -41,7 +48,7 @@ fn an_import_killed_at_half_and_repeated_gives_each_mail_once() {
     let at_the_kill = accepted(&agent);
     assert!(at_the_kill < MAILS, "killed at half, not after the end");
 
-    let repeated = agent.command(&["import", mbox.to_str().unwrap()]);
+    let repeated = agent.command(&["import", file.to_str().unwrap()]);
     assert_eq!(repeated.code, 0, "{repeated:?}");
     agent.start();
     agent.wait_drained(120);
@@ -50,4 +57,21 @@ fn an_import_killed_at_half_and_repeated_gives_each_mail_once() {
     let row = &rows["rows"][0];
     assert_eq!(row["stored"].as_u64(), Some(MAILS), "{row}");
     assert_eq!(row["duplicate"].as_u64(), Some(0), "{row}");
+}
+
+#[test]
+fn mail_is_imported_while_the_agent_takes_mail() {
+    let archive = Archive::dev();
+    let file = archive.scratch("old.mbox");
+    fs::write(&file, mbox(500)).unwrap();
+    let (smtp, roots) = (archive.smtp(), archive.authority());
+    let arriving = std::thread::spawn(move || send_all(&smtp, &roots, &sample_mail(91, 200)));
+    let imported = archive.ctl(&["import", file.to_str().unwrap()]);
+    arriving.join().unwrap();
+    assert_eq!(imported.code, 0, "{imported:?}");
+    archive.wait_searchable(700, 120);
+    let rows = archive.ctl(&["completeness", "-o", "json"]).json();
+    let row = &rows["rows"][0];
+    assert_eq!(row["gaps"].as_array().map(Vec::len), Some(0), "{row}");
+    assert_eq!((row["stored"].as_u64(), row["duplicate"].as_u64()), (Some(700), Some(0)), "{row}");
 }

@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
 };
 
@@ -17,8 +18,14 @@ use openarchive_testkit::{
 };
 
 const SAMPLE_MAILS: usize = 600;
+/// Sets that `scripts/corpus.sh all` fetches besides, and how many mails each has at least.
+const FURTHER_MAILS_MIN: [(&str, usize); 4] =
+    [("bigbang", 279), ("crates", 133), ("debian", 500), ("flufl-bounce", 117)];
 
-fn corpus() -> Option<Vec<Vec<u8>>> {
+/// What it is called where it was fetched, and its bytes.
+type Mail = (String, Vec<u8>);
+
+fn corpus() -> Option<Vec<Mail>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/spam-assassin/package/data");
     if !folder.is_dir() {
         return None;
@@ -34,7 +41,7 @@ fn corpus() -> Option<Vec<Vec<u8>>> {
             .filter(|p| p.extension().is_some_and(|e| e == "txt"))
             .collect();
         files.sort();
-        mails.extend(files.iter().map(|file| fs::read(file).unwrap()));
+        mails.extend(files.iter().map(|file| read(file)));
     }
     assert_eq!(mails.len(), 6_046, "the corpus is whole");
     match std::env::var("OPENARCHIVE_CORPUS_MAILS").as_deref() {
@@ -46,23 +53,51 @@ fn corpus() -> Option<Vec<Vec<u8>>> {
         _ => {}
     }
     let mut numbers = Numbers::seeded(600);
-    let chosen: BTreeSet<usize> = (0..).map(|_| numbers.below(mails.len())).take(SAMPLE_MAILS).collect();
+    let mut chosen = BTreeSet::new();
+    while chosen.len() < SAMPLE_MAILS {
+        chosen.insert(numbers.below(mails.len()));
+    }
     Some(mails.into_iter().enumerate().filter(|(n, _)| chosen.contains(n)).map(|(_, mail)| mail).collect())
 }
 
 /// What `scripts/corpus.sh all` fetched besides: mail that other programs are tested with, broken mail among it.
-fn further_mails() -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/real-mail");
-    let mut files: Vec<PathBuf> = Vec::new();
-    for set in ["crates", "debian", "flufl-bounce"] {
-        let mails = fs::read_dir(folder.join(set).join("mails")).unwrap();
-        let before = files.len();
-        files.extend(mails.map(|entry| entry.unwrap().path()));
-        eprintln!("real mail: {} of {set}", files.len() - before);
-        assert!(files.len() - before >= 100, "{set} is whole: `scripts/corpus.sh all` fetches it");
+fn further_mails() -> Vec<Mail> {
+    let mut all = Vec::new();
+    for (set, mails_min) in FURTHER_MAILS_MIN {
+        let mails = mails_of(set);
+        eprintln!("real mail: {} of {set}", mails.len());
+        assert!(mails.len() >= mails_min, "{set} is whole: `scripts/corpus.sh all` fetches it");
+        all.extend(mails);
     }
+    all
+}
+
+/// Each file of `mails` is one mail, each of `mboxes` holds many.
+fn mails_of(set: &str) -> Vec<Mail> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/real-mail").join(set);
+    let mut mails = Vec::new();
+    for file in files(&folder.join("mails")) {
+        mails.push((format!("{set}/{}", file.file_name().unwrap().display()), fs::read(&file).unwrap()));
+    }
+    for file in files(&folder.join("mboxes")) {
+        let name = file.file_name().unwrap().display().to_string();
+        let read = mailbox::read(&file).unwrap().into_iter().enumerate();
+        mails.extend(read.map(|(number, mail)| (format!("{set}/{name}#{number}"), mail)));
+    }
+    mails
+}
+
+/// By name; none where there is no such folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     files.sort();
-    files.iter().map(|file| fs::read(file).unwrap()).collect()
+    files
+}
+
+fn read(file: &Path) -> Mail {
+    let set = file.parent().unwrap().file_name().unwrap();
+    (format!("{}/{}", set.display(), file.file_name().unwrap().display()), fs::read(file).unwrap())
 }
 
 #[test]
@@ -76,7 +111,7 @@ fn real_mail_comes_out_with_the_sha256_it_went_in_with() {
 
     let mut client = SmtpClient::connect(&agent.smtp()).unwrap();
     let mut expected: BTreeMap<Digest, Vec<u8>> = BTreeMap::new();
-    for mail in &mails {
+    for (_, mail) in &mails {
         let mail = to_crlf(mail);
         let reply = client.send("corpus@example.org", &["archive@example.org".into()], &mail).unwrap();
         assert_eq!(reply.code, 250, "{reply:?}");
@@ -91,7 +126,7 @@ fn real_mail_comes_out_with_the_sha256_it_went_in_with() {
     // As they are: a copy with LF is another message (evidence.md section 1).
     let folder = archive.scratch("corpus");
     fs::create_dir(&folder).unwrap();
-    for (n, mail) in mails.iter().enumerate() {
+    for (n, (_, mail)) in mails.iter().enumerate() {
         fs::write(folder.join(format!("{n:05}.eml")), mail).unwrap();
         expected.insert(Digest::of(mail), mail.clone());
     }
@@ -129,32 +164,39 @@ fn real_mail_comes_out_with_the_sha256_it_went_in_with() {
         assert_eq!(got.code, 0, "{digest}: {got:?}");
         assert_eq!(&fs::read(&to).unwrap(), bytes, "{digest}");
     }
-    eprintln!("real mail: {} mails, {} messages, byte-exact", mails.len(), expected.len());
-    eprintln!(
-        "real mail: as they are, SMTP refuses {} of them, each for bare LF: {refused:?}",
+    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/refused-by-smtp.txt");
+    fs::write(&list, refused.join("\n")).unwrap();
+    // Written past the test's captured output, so that it is seen in every run.
+    writeln!(
+        std::io::stderr(),
+        "real mail: {} mails, {} messages, byte-exact; as they are, SMTP refuses {} of them, each for bare LF: \
+         .cache/refused-by-smtp.txt lists them",
+        mails.len(),
+        expected.len(),
         refused.len()
-    );
+    )
+    .unwrap();
     // mailbox::read is how the demo reads the same folder.
     assert_eq!(mailbox::read(&folder).unwrap().len(), mails.len());
 }
 
-/// Sends each mail with a bare LF as it is: numbers of those that were refused, which must be all of them.
-fn refused_for_bare_lf(smtp: &str, mails: &[Vec<u8>]) -> Vec<usize> {
+/// Sends each mail with a bare LF as it is: names of those that were refused, which must be all of them.
+fn refused_for_bare_lf(smtp: &str, mails: &[Mail]) -> Vec<String> {
     let bare = |mail: &[u8]| {
         mail.iter().zip([0].iter().chain(mail)).any(|(byte, before)| *byte == b'\n' && *before != b'\r')
     };
     let (mut refused, mut told) = (Vec::new(), 0);
-    for (n, mail) in mails.iter().enumerate().filter(|(_, mail)| bare(mail)) {
+    for (name, mail) in mails.iter().filter(|(_, mail)| bare(mail)) {
         let mut client = SmtpClient::connect(smtp).unwrap();
         match client.send("corpus@example.org", &["archive@example.org".into()], mail) {
             Ok(reply) => {
-                assert_eq!(reply.code, 550, "mail {n}: {reply:?}");
+                assert_eq!(reply.code, 550, "{name}: {reply:?}");
                 told += 1;
             }
             // The agent closes at the first bare LF; the reply is lost where more of the mail was still on its way.
-            Err(error) => assert!(error.downcast_ref::<std::io::Error>().is_some(), "mail {n}: {error:?}"),
+            Err(error) => assert!(error.downcast_ref::<std::io::Error>().is_some(), "{name}: {error:?}"),
         }
-        refused.push(n);
+        refused.push(name.clone());
     }
     assert!(told > refused.len() / 2, "{told} of {} refusals were read", refused.len());
     refused

@@ -195,7 +195,7 @@ fn paging_through_two_thousand_hits_while_mail_arrives_shows_each_hit_once() {
     archive.wait_searchable(2_000, 240);
 
     let (smtp, roots) = (archive.smtp(), archive.authority());
-    let arriving = std::thread::spawn(move || send_all(&smtp, &roots, &sample_mail(62, 200)));
+    let mut arriving = None;
     let mut seen = BTreeSet::new();
     let mut cursor = String::new();
     let mut total = None;
@@ -215,12 +215,18 @@ fn paging_through_two_thousand_hits_while_mail_arrives_shows_each_hit_once() {
             assert!(seen.insert(id), "a hit was shown twice");
         }
         pages += 1;
+        // After the first page; the others are asked for when some of it is searchable, and more is still on its way.
+        if arriving.is_none() {
+            let (smtp, roots) = (smtp.clone(), roots.clone());
+            arriving = Some(std::thread::spawn(move || send_all(&smtp, &roots, &sample_mail(62, 200))));
+            archive.wait_searchable_at_least(2_001, 120);
+        }
         cursor = page["next_cursor"].as_str().unwrap_or_default().to_owned();
         if cursor.is_empty() {
             break;
         }
     }
-    arriving.join().unwrap();
+    arriving.unwrap().join().unwrap();
     assert_eq!(seen.len() as u64, total.unwrap());
     assert!(pages >= 20);
     let missing = mails.iter().filter(|mail| !seen.contains(&Digest::of(&mail.bytes).to_string())).count();

@@ -7,14 +7,16 @@ use std::{
 };
 
 use openarchive_domain::Digest;
-use openarchive_e2e::{Agent, AgentOptions, Cluster, eventually};
-use openarchive_testkit::smtp_client::SmtpClient;
+use openarchive_e2e::{Agent, AgentOptions, Cluster, PeerMode, eventually};
+use openarchive_testkit::smtp_client::{Reply, SmtpClient};
+use reqwest::{Method, blocking::RequestBuilder};
 use serde_json::{Value, json};
+use sqlx::{Connection as _, PgConnection};
 
 use crate::sink::{SeenSpan, Sink};
 
-/// What no log, metric, span, error or job row may hold: of senders, recipients, subject, body, names and queries.
-const MARKS: [&str; 8] = [
+/// What no log, metric, span, error or job row may hold: of senders, recipients, subject, body, names, queries and reasons.
+const MARKS: [&str; 9] = [
     "marksender7f3a",
     "markrecipient7f3a",
     "markbcc7f3a",
@@ -23,6 +25,7 @@ const MARKS: [&str; 8] = [
     "markfile7f3a",
     "markname7f3a",
     "markquery7f3a",
+    "markreason7f3a",
 ];
 
 fn marked_mail(number: usize) -> Vec<u8> {
@@ -39,11 +42,11 @@ fn marked_mail(number: usize) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Answers the last reply's code.
-fn send(agent: &Agent, mail: &[u8]) -> u16 {
+/// Answers the last reply.
+fn send(agent: &Agent, mail: &[u8]) -> Reply {
     let mut client = SmtpClient::connect(&agent.smtp()).unwrap();
     let to = ["markrecipient7f3a@example.com".to_owned(), "markbcc7f3a@example.com".to_owned()];
-    client.send("marksender7f3a@example.org", &to, mail).unwrap().code
+    client.send("marksender7f3a@example.org", &to, mail).unwrap()
 }
 
 struct Site {
@@ -51,6 +54,8 @@ struct Site {
     cluster: Cluster,
     agent: Agent,
     token: PathBuf,
+    /// Of every process.
+    environment: Vec<(String, String)>,
 }
 
 impl Site {
@@ -62,13 +67,18 @@ impl Site {
             // Everything that our own code can say.
             ("OPENARCHIVE_LOG".to_owned(), "info,openarchive=trace".to_owned()),
         ];
-        let cluster = Cluster::start_with(&["acme"], environment.clone()).unwrap();
-        let options = AgentOptions { name: "acme/mx1".into(), environment, ..AgentOptions::default() };
+        let mut cluster = Cluster::start_with(&["acme"], environment.clone()).unwrap();
+        permit_erasure(&mut cluster);
+        let options = AgentOptions {
+            name: "acme/mx1".into(),
+            environment: environment.clone(),
+            ..AgentOptions::default()
+        };
         let mut agent = Agent::in_cluster(&cluster, 0, options).unwrap();
         agent.start();
         let token = cluster.root().join("acme.token");
         fs::write(&token, cluster.token("acme")).unwrap();
-        Self { sink, cluster, agent, token }
+        Self { sink, cluster, agent, token, environment }
     }
 
     fn ctl(&self, arguments: &[&str]) -> openarchive_e2e::Ctl {
@@ -82,8 +92,7 @@ impl Site {
         });
     }
 
-    /// A search by a client that is part of a trace itself.
-    fn search_within(&self, traceparent: &str, query: &str) -> Value {
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let authority = fs::read(self.cluster.root().join("tls/ca.pem")).unwrap();
         let client = reqwest::blocking::Client::builder()
@@ -91,14 +100,39 @@ impl Site {
             .tls_certs_only(reqwest::Certificate::from_pem_bundle(&authority).unwrap())
             .build()
             .unwrap();
-        let answer = client
-            .post(format!("{}/api/v1/search/emails/", self.cluster.gateway()[0]))
+        client
+            .request(method, format!("{}{path}", self.cluster.gateway()[0]))
             .bearer_auth(fs::read_to_string(&self.token).unwrap().trim())
-            .header("traceparent", traceparent)
-            .json(&json!({ "query": query }))
-            .send()
-            .unwrap();
-        answer.json().unwrap()
+    }
+
+    /// A search by a client that is part of a trace itself.
+    fn search_within(&self, traceparent: &str, query: &str) -> Value {
+        let request = self.request(Method::POST, "/api/v1/search/emails/");
+        let answer = request.header("traceparent", traceparent).json(&json!({ "query": query })).send();
+        answer.unwrap().json().unwrap()
+    }
+
+    /// What is refused says nothing of what was asked, in its headers neither.
+    fn assert_refused_unmarked(&self, method: Method, path: &str, body: Option<&Value>) {
+        let mut request = self.request(method, path);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let answer = request.send().unwrap();
+        assert!(answer.status().is_client_error(), "{path} {body:?}: {}", answer.status());
+        assert_unmarked("the headers of a refusal", &format!("{:?}", answer.headers()));
+        let text = answer.text().unwrap();
+        assert!(text.contains("request_id"), "it is a problem document: {text}");
+        assert_unmarked("the body of a refusal", &text);
+    }
+
+    /// Every row of the jobs' table, as the database's superuser sees it.
+    fn job_rows(&self) -> Vec<String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut connection = PgConnection::connect(&self.cluster.database_url()).await.unwrap();
+            sqlx::query_scalar("select j::text from jobs.job j").fetch_all(&mut connection).await.unwrap()
+        })
     }
 
     /// Every log file, by its path.
@@ -116,6 +150,22 @@ impl Site {
             }
         }
         logs
+    }
+}
+
+/// Mail that comes from now on may be shredded.
+fn permit_erasure(cluster: &mut Cluster) {
+    for (index, role, replica) in cluster.services() {
+        if role != "ingest" {
+            continue;
+        }
+        let path = cluster.root().join(format!("{role}-{replica}.yaml"));
+        let text = fs::read_to_string(&path).unwrap();
+        let changed = text.replace("10y-received-forbidden", "2d-received-permitted");
+        assert_ne!(text, changed);
+        fs::write(&path, changed).unwrap();
+        assert!(cluster.terminate(index));
+        cluster.start_again(index);
     }
 }
 
@@ -157,7 +207,7 @@ fn assert_unmarked(what: &str, text: &str) {
 #[test]
 fn one_trace_goes_through_every_role_and_nothing_of_a_mail_is_shown_anywhere() {
     let mut site = Site::start();
-    assert_eq!(send(&site.agent, &marked_mail(1)), 250);
+    assert_eq!(send(&site.agent, &marked_mail(1)).code, 250);
     site.agent.wait_drained(60);
     site.wait_found("marksubject7f3a", 1);
 
@@ -196,6 +246,7 @@ fn one_trace_goes_through_every_role_and_nothing_of_a_mail_is_shown_anywhere() {
     }
 
     read_and_fail(&mut site);
+    govern(&site);
     assert_nothing_is_shown(&site);
 }
 
@@ -211,30 +262,95 @@ fn read_and_fail(site: &mut Site) {
     assert_eq!(site.ctl(&["message", "get", &id, "-o", out]).code, 0);
     assert_eq!(site.ctl(&["message", "show", &id]).code, 0);
     for query in ["subject:(markquery7f3a", "nofield:markquery7f3a", "markquery7f3a AND", "\"markquery7f3a"] {
-        assert_ne!(site.ctl(&["search", query]).code, 0, "{query}");
+        let refused = site.ctl(&["search", query]);
+        assert_eq!(refused.code, 1, "{query}: {refused:?}");
+        assert_unmarked("an error", &refused.stderr);
+        let body = json!({ "query": query });
+        site.assert_refused_unmarked(Method::POST, "/api/v1/search/emails/", Some(&body));
     }
     assert_ne!(site.ctl(&["message", "get", "markquery7f3a", "-o", out]).code, 0);
+    site.assert_refused_unmarked(Method::GET, "/api/v1/archive/emails/markquery7f3a/", None);
+    for body in [
+        json!({ "markquery7f3a": "markquery7f3a" }),
+        json!({ "query": "x", "limit": "markquery7f3a" }),
+        json!("markquery7f3a"),
+    ] {
+        site.assert_refused_unmarked(Method::POST, "/api/v1/search/emails/", Some(&body));
+    }
+    let nothing = json!({ "query": "marksubject7f3a markquery7f3a", "reason": "markreason7f3a" });
+    site.assert_refused_unmarked(Method::POST, "/api/v1/holds/", Some(&nothing));
 
     // Refused at SMTP: a bare LF in the mail.
     let bare = String::from_utf8(marked_mail(9)).unwrap().replace("is the text\r\n", "is the text\n");
-    assert_eq!(send(&site.agent, bare.as_bytes()), 550);
+    let refused = send(&site.agent, bare.as_bytes());
+    assert_eq!(refused.code, 550, "{refused:?}");
+    assert_unmarked("a refusal at SMTP", &refused.lines.join("\n"));
 
     // A job that fails, for as long as the index is away.
     let index = site.cluster.services().iter().find(|(_, role, _)| *role == "index").unwrap().0;
     assert!(site.cluster.terminate(index));
-    assert_eq!(send(&site.agent, &marked_mail(2)), 250);
+    assert_eq!(send(&site.agent, &marked_mail(2)).code, 250);
     let jobs = eventually("the job of the second mail has failed once", 60, || {
         let jobs = site.ctl(&["jobs", "list", "-o", "json"]).json();
         let failed = |job: &Value| !job["last_error"].as_str().unwrap_or_default().is_empty();
         jobs["jobs"].as_array().is_some_and(|jobs| jobs.iter().any(failed)).then_some(jobs)
     });
-    assert_unmarked("a job row", &jobs.to_string());
+    assert_unmarked("a list of jobs", &jobs.to_string());
+    let rows = site.job_rows();
+    assert!(!rows.is_empty());
+    assert_unmarked("a job row", &rows.join("\n"));
     site.cluster.start_again(index);
     site.wait_found("marksubject7f3a", 2);
     site.agent.wait_drained(60);
 }
 
+/// A hold by query, a mail in quarantine, a shred that is refused and one that is carried out, for reasons that stand in
+/// none of what a role says of itself. One mail comes, one goes.
+fn govern(site: &Site) {
+    let id = |number| Digest::of(&marked_mail(number)).to_string();
+    let done = |arguments: &[&str]| {
+        let answer = site.ctl(arguments);
+        assert_eq!(answer.code, 0, "{arguments:?}: {answer:?}");
+        answer
+    };
+    let set = ["hold", "set", "--query", "marksubject7f3a number1", "--name", "case-1"];
+    let held = done(&[&set[..], &["--reason", "markreason7f3a"]].concat());
+    assert!(held.stdout.contains("hold case-1 keeps 1 mail\n"), "{held:?}");
+    let refused = site.ctl(&["shred", &id(1), "--reason", "markreason7f3a", "--yes"]);
+    assert!(refused.code == 1 && refused.stderr.contains("409"), "{refused:?}");
+    assert_unmarked("a refused shred", &refused.stderr);
+    done(&["hold", "release", "case-1", "--reason", "markreason7f3a"]);
+
+    let options = AgentOptions {
+        name: "acme/mx2".into(),
+        mode: PeerMode::XEnvelopeTo,
+        environment: site.environment.clone(),
+        ..AgentOptions::default()
+    };
+    let mut agent = Agent::in_cluster(&site.cluster, 1, options).unwrap();
+    agent.start();
+    assert_eq!(send(&agent, &marked_mail(3)).code, 250);
+    agent.wait_drained(60);
+    site.wait_found("*", 3);
+    let quarantined = done(&["quarantine", "list", "-o", "json"]).json();
+    assert_eq!(quarantined["messages"].as_array().map(Vec::len), Some(1), "{quarantined}");
+    assert_eq!(quarantined["messages"][0]["id"], id(3), "{quarantined}");
+    done(&["quarantine", "release", &id(3), "--reason", "markreason7f3a"]);
+    assert_unmarked("the other agent's metrics", &agent.metrics());
+    agent.terminate();
+
+    let order = done(&["shred", &id(2), "--reason", "markreason7f3a", "--yes"]).stdout.trim().to_owned();
+    eventually("the shred is carried out", 60, || {
+        let shown = site.ctl(&["shred", "show", &order, "-o", "json"]);
+        (shown.code == 0 && shown.json()["state"] == "shredded").then_some(())
+    });
+    site.wait_found("*", 2);
+    let gone = site.ctl(&["message", "show", &id(2)]);
+    assert!(gone.code == 1 && gone.stderr.contains("404"), "{gone:?}");
+}
+
 fn assert_nothing_is_shown(site: &Site) {
+    assert_unmarked("a job row", &site.job_rows().join("\n"));
     for (path, log) in site.logs() {
         assert_unmarked(&path.display().to_string(), &log);
     }

@@ -34,6 +34,7 @@ use crate::schemas::{self, SecretRef};
 #[x_kube(validation = Rule::new("self.profile != 'Standalone' || !(has(self.database) || has(self.objectStore) || has(self.search))").message("profile Standalone has its own database, object store and search: remove database, objectStore and search"))]
 #[x_kube(validation = Rule::new("self.profile != 'Standalone' || !has(self.services)").message("profile Standalone is one pod: use standalone instead of services"))]
 #[x_kube(validation = Rule::new("self.profile != 'Distributed' || !has(self.standalone)").message("standalone is for profile Standalone: use services"))]
+#[x_kube(validation = Rule::new("(has(self.standalone) ? self.standalone.size : '50Gi') == (has(oldSelf.standalone) ? oldSelf.standalone.size : '50Gi') && (has(self.standalone) && has(self.standalone.storageClass) ? self.standalone.storageClass : '') == (has(oldSelf.standalone) && has(oldSelf.standalone.storageClass) ? oldSelf.standalone.storageClass : '')").message("standalone.size and standalone.storageClass are what the volume was made with: grow the PersistentVolumeClaim itself"))]
 #[x_kube(validation = Rule::new("has(self.search) || !has(self.services) || !has(self.services.index) || self.services.index.replicas == 1").message("index has one replica without search.elasticsearch"))]
 #[serde(rename_all = "camelCase")]
 pub struct ArchiveCoreSpec {
@@ -61,7 +62,7 @@ pub struct ArchiveCoreSpec {
     /// S3 with Object Lock, of profile Distributed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object_store: Option<ObjectStoreSpec>,
-    /// Full text of profile Distributed; without it one index replica keeps it on its volume.
+    /// Full text of profile Distributed; without it one index replica, which is filled anew after each start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<SearchSpec>,
     /// How evidence is signed.
@@ -114,11 +115,11 @@ pub struct StandaloneSpec {
     /// Requests and limits of the pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
-    /// Class of its volume; the cluster's default if it is not given. Read when the volume is made.
+    /// Class of its volume; the cluster's default if it is not given. Never changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schemas::object_name")]
     pub storage_class: Option<String>,
-    /// Size of its volume, such as 100Gi. Read when the volume is made.
+    /// Size of its volume when it is made, such as 100Gi. Never changes: grow the PersistentVolumeClaim itself.
     #[serde(default = "standalone_size")]
     #[schemars(schema_with = "schemas::quantity")]
     pub size: String,

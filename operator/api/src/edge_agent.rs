@@ -53,6 +53,11 @@ pub struct EdgeAgentSpec {
     pub buffer: Option<BufferSpec>,
 }
 
+/// Address ranges of one agent, those of all peers of all listeners together. As `kubectl apply` keeps the whole object in an
+/// annotation, and an object's annotations may have 256 KiB, that is what they have to fit into; the agent's ConfigMap and its
+/// NetworkPolicy, which name each of them again, may be larger.
+pub const AGENT_CIDRS_MAX: usize = 4_096;
+
 fn listeners(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
     let item = generator.subschema_for::<ListenerSpec>();
     schemars::json_schema!({
@@ -65,6 +70,13 @@ fn listeners(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
         "x-kubernetes-validations": [{
             "rule": "self.all(a, self.exists_one(b, a.port == b.port))",
             "message": "each listener needs a port of its own",
+        }, {
+            "rule": format!(
+                "self.map(one, one.peers.map(peer, peer.cidrs.size()).sum()).sum() <= {AGENT_CIDRS_MAX}"
+            ),
+            "message": format!(
+                "an agent has at most {AGENT_CIDRS_MAX} address ranges: write larger ones, or make another EdgeAgent"
+            ),
         }],
     })
 }
@@ -164,7 +176,28 @@ pub struct EdgeAgentStatus {
     /// What it waits for, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<String>,
+    /// Its buffers, of which a lost volume leaves one behind: the 16 that reported last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instances: Vec<InstanceStatus>,
     /// With which the agent last showed itself to the archive; its name is TENANT/AGENT.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<CertificateStatus>,
+}
+
+/// How far the archive is with one buffer of an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceStatus {
+    /// UUID of the buffer.
+    pub instance: String,
+    /// Under which it counts its mail: another one once its volume was put back to an earlier state.
+    pub epoch: String,
+    /// Of openarchive-edge, when it reported last.
+    pub version: String,
+    /// Where the last of its mail that the archive has proven to be stored stands in the tenant's evidence log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_receipt_index: Option<i64>,
+    /// How many mails the archive lacks of the last 10,000 that the agent counted, and of what was in a buffer that another one
+    /// has replaced. `archivectl completeness` names them.
+    pub gaps: i64,
 }

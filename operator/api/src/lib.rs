@@ -34,8 +34,8 @@ pub use check::{Problem, check};
 pub use condition::{ConditionStatus, ConditionType, Conditions, set_condition};
 pub use crds::{Kind, crds};
 pub use edge_agent::{
-    BufferSpec, EdgeAgent, EdgeAgentSpec, EdgeAgentStatus, JournalMode, ListenerSpec, PeerSpec, Placement,
-    StartTlsSpec,
+    AGENT_CIDRS_MAX, BufferSpec, EdgeAgent, EdgeAgentSpec, EdgeAgentStatus, InstanceStatus, JournalMode,
+    ListenerSpec, PeerSpec, Placement, StartTlsSpec,
 };
 pub use names::{
     ANNOTATION_ABANDON, ANNOTATION_ROTATE_CA, FIELD_MANAGER, FINALIZER, GROUP, LABEL_AGENT, LABEL_COMPONENT,

@@ -51,13 +51,15 @@ impl Requests {
     /// begins, since it may never end. Requests for no resource (`/version`, discovery) are left out.
     pub fn since(&self, mark: Mark, user: &str) -> anyhow::Result<Vec<Request>> {
         let mut log = fs::File::open(&self.0)?;
-        log.seek(SeekFrom::Start(mark.0))?;
-        let mut text = String::new();
-        log.read_to_string(&mut text)?;
+        // From the byte before: a line that was half written then is of a request before the mark.
+        log.seek(SeekFrom::Start(mark.0.saturating_sub(1)))?;
+        let mut text = Vec::new();
+        log.read_to_end(&mut text)?;
         let mut requests = Vec::new();
+        let lines = text.split_inclusive(|byte| *byte == b'\n').skip(usize::from(mark.0 > 0));
         // The last line may be half written.
-        for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
-            let event: Event = serde_json::from_str(line)?;
+        for line in lines.filter(|line| line.ends_with(b"\n")) {
+            let event: Event = serde_json::from_slice(line)?;
             if event.user.username == user && event.counts() {
                 requests.extend(event.request());
             }
@@ -157,7 +159,8 @@ mod tests {
         line("ResponseComplete", "op", "watch", r#"{"resource":"deployments","apiGroup":"apps"}"#);
         line("ResponseComplete", "op", "get", "null");
         write!(log, r#"{{"stage":"Resp"#).unwrap();
-        let requests = Requests::of(log.path().to_owned()).since(Mark(0), "op").unwrap();
+        let all = Requests::of(log.path().to_owned());
+        let requests = all.since(Mark(0), "op").unwrap();
         assert_eq!(
             rights(&requests).into_iter().collect::<Vec<_>>(),
             [Right::new("", "pods/status", "patch"), Right::new("apps", "deployments", "watch")]
@@ -165,5 +168,13 @@ mod tests {
         assert_eq!((requests.len(), writes(&requests)), (2, 1));
         let first = requests.first().unwrap();
         assert_eq!((first.namespace.as_str(), first.name.as_str(), first.code), ("a", "b", 200));
+
+        let end_of_first = fs::read_to_string(log.path()).unwrap().find('\n').unwrap() as u64 + 1;
+        for mark in [1, end_of_first - 1, end_of_first] {
+            assert_eq!(all.since(Mark(mark), "op").unwrap().len(), 1, "from {mark}");
+        }
+        let half = all.mark().unwrap();
+        writeln!(log, "rest of it").unwrap();
+        assert_eq!(all.since(half, "op").unwrap(), []);
     }
 }

@@ -2,6 +2,7 @@
 //! processes that end with the test. There is no node; [`NodeStandIn`] does the scheduler's and the kubelet's part, so that
 //! the real controllers complete Jobs and make Deployments and StatefulSets ready.
 
+mod archive;
 pub mod audit;
 mod background;
 mod certificates;
@@ -14,6 +15,7 @@ mod programs;
 mod request;
 mod servers;
 
+pub use archive::ArchiveProcess;
 pub use cluster::{ADMIN, Cluster};
 pub use fault_proxy::{Fault, FaultProxy, Rule};
 pub use node::NodeStandIn;

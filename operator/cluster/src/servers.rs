@@ -91,6 +91,9 @@ pub(crate) fn apiserver(ports: &Ports) -> Vec<String> {
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local".into(),
         "--service-account-key-file=service-accounts.pem".into(),
         "--service-account-signing-key-file=service-accounts.key".into(),
+        // A test has no webhook's server to run when it changes what others write.
+        "--feature-gates=MutatingAdmissionPolicy=true".into(),
+        "--runtime-config=admissionregistration.k8s.io/v1beta1=true".into(),
         "--audit-policy-file=audit-policy.yaml".into(),
         format!("--audit-log-path={AUDIT_LOG}"),
         // A request's line is written before its answer ends; the log is one file, whatever its size (MiB).

@@ -10,6 +10,7 @@ mod build;
 mod bundle;
 mod core;
 mod dereference;
+mod missing;
 mod reconcile;
 mod removal;
 mod render;
@@ -19,5 +20,6 @@ mod tests;
 mod validate;
 
 pub(crate) use build::listener_certificate;
+pub(crate) use missing::forget;
 pub(crate) use reconcile::reconcile;
 pub(crate) use render::render;

@@ -9,6 +9,7 @@ mod dereference;
 mod dial;
 mod farewell;
 pub(crate) mod gate;
+mod given_secrets;
 mod reconcile;
 mod status;
 mod validate;
@@ -17,6 +18,7 @@ mod validate;
 mod tests;
 
 pub(crate) use certificates::{leaf_of, operator_secret, secret_data};
+pub(crate) use dereference::ANNOTATION_AGENTS_CA;
 pub(crate) use dial::{core_addresses, dial, ingest_address};
 pub(crate) use reconcile::{forget, reconcile};
-pub(crate) use validate::{ValidArchive, validate};
+pub(crate) use validate::{ValidArchive, one_set, validate};

@@ -9,7 +9,7 @@ use kube::{
 };
 use openarchive_domain::Clock;
 
-use crate::{Reason, core::Dialler};
+use crate::{Reason, core::Dialler, left::Left, stood::Stood};
 
 /// Longest pause between two tries of a pass that fails.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
@@ -33,6 +33,9 @@ pub struct Context {
     pub clock: Arc<dyn Clock>,
     pub settings: Settings,
     pub dialler: Dialler,
+    /// What others did to objects and cannot be undone.
+    pub(crate) left: Left,
+    pub(crate) stood: Stood,
     recorder: Recorder,
 }
 
@@ -40,7 +43,7 @@ impl Context {
     pub fn new(client: Client, clock: Arc<dyn Clock>, settings: Settings, dialler: Dialler) -> Self {
         let reporter = Reporter { controller: "openarchive-operator".to_owned(), instance: None };
         let recorder = Recorder::new(client.clone(), reporter);
-        Self { client, clock, settings, dialler, recorder }
+        Self { client, clock, settings, dialler, left: Left::default(), stood: Stood::default(), recorder }
     }
 
     pub fn now(&self) -> Timestamp {
@@ -68,10 +71,7 @@ impl Context {
     ) where
         K: Resource<DynamicType = ()>,
     {
-        let type_ = match reason {
-            Reason::Reconciled | Reason::Progressing | Reason::Paused | Reason::Stopped => EventType::Normal,
-            _ => EventType::Warning,
-        };
+        let type_ = if reason.is_progress() { EventType::Normal } else { EventType::Warning };
         let event = Event {
             type_,
             reason: reason.name().to_owned(),

@@ -3,6 +3,8 @@
 //! The API server adds defaults and rewrites quantities, so equality would never hold. A live object covers a desired one
 //! if every value that was built stands there, and no list has other elements than were built.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 /// Metadata that was built (labels, annotations, owner references) and everything outside it, but for `status`.
@@ -45,6 +47,49 @@ pub(crate) fn is_exactly(desired: &Value, live: &Value) -> bool {
     }
 }
 
+/// Where `live`, an object of that kind, is not as built: path and what stands there. Empty: it is as built.
+pub(crate) fn differences(kind: &str, desired: &Value, live: &Value) -> BTreeMap<String, Value> {
+    let mut found = BTreeMap::new();
+    uncovered(desired, live, String::new(), &mut found);
+    if let Some(patch) = closing(kind, desired, live) {
+        let in_pod = &patch["template"]["spec"];
+        let (place, patch) =
+            if in_pod.is_null() { ("/spec", &patch) } else { ("/spec/template/spec", in_pod) };
+        for (field, _) in patch.as_object().into_iter().flatten() {
+            let path = format!("{place}/{field}");
+            let stands = live.pointer(&path).cloned().unwrap_or_default();
+            found.insert(path, stands);
+        }
+    }
+    found
+}
+
+fn uncovered(desired: &Value, live: &Value, path: String, found: &mut BTreeMap<String, Value>) {
+    match (desired, live) {
+        (Value::Object(fields), Value::Object(live)) => {
+            for (field, desired) in fields {
+                let live = live.get(field).unwrap_or(&Value::Null);
+                uncovered(
+                    desired,
+                    live,
+                    format!("{path}/{}", field.replace('~', "~0").replace('/', "~1")),
+                    found,
+                );
+            }
+        }
+        (Value::Array(items), Value::Array(live)) if items.len() == live.len() => {
+            for (place, (desired, live)) in items.iter().zip(live).enumerate() {
+                uncovered(desired, live, format!("{path}/{place}"), found);
+            }
+        }
+        (_, Value::Null) if is_empty(desired) => {}
+        _ if covers(desired, live) => {}
+        _ => {
+            found.insert(path, live.clone());
+        }
+    }
+}
+
 /// Of a pod's specification: what opens it to its node or brings strangers into it, and what nobody here builds by accident.
 const POD_HOLES: [&str; 7] = [
     "hostNetwork",
@@ -82,7 +127,7 @@ pub(crate) fn closing(kind: &str, desired: &Value, live: &Value) -> Option<Value
 fn closing_pod(desired: &Value, live: &Value) -> Option<Value> {
     let mut patch = holes(desired, live, &POD_HOLES);
     patch.extend(lists(desired, live, &POD_LISTS));
-    let security = beside(&desired["securityContext"], &live["securityContext"]);
+    let security = loosened(&desired["securityContext"], &live["securityContext"]);
     if !security.is_empty() {
         patch.insert("securityContext".to_owned(), Value::Object(security));
     }
@@ -103,7 +148,7 @@ fn is_opened(desired: &Value, live: &Value) -> bool {
     let mut ports = live["ports"].as_array().into_iter().flatten();
     let is_on_node = ports.any(|port| is_said(&port["hostPort"]));
     adds || is_on_node
-        || !beside(built, found).is_empty()
+        || !loosened(built, found).is_empty()
         || !holes(desired, live, &CONTAINER_HOLES).is_empty()
 }
 
@@ -113,10 +158,26 @@ fn holes(desired: &Value, live: &Value, fields: &[&str]) -> Map<String, Value> {
     fields.iter().filter(is_hole).map(|field| ((*field).to_owned(), Value::Null)).collect()
 }
 
-/// Nulls for whatever `live` says and `desired` does not.
-fn beside(desired: &Value, live: &Value) -> Map<String, Value> {
-    let fields: Vec<&str> = live.as_object().into_iter().flatten().map(|(field, _)| field.as_str()).collect();
-    holes(desired, live, &fields)
+/// Nulls for what `live`, a security context, loosens and `desired` does not speak of. What confines more than was built, as
+/// admission webhooks like to have it, is nobody's harm.
+fn loosened(desired: &Value, live: &Value) -> Map<String, Value> {
+    let fields = live.as_object().into_iter().flatten();
+    let loosened = fields.filter(|(field, value)| {
+        desired.get(*field).is_none_or(Value::is_null) && is_loosening(field, value)
+    });
+    loosened.map(|(field, _)| (field.clone(), Value::Null)).collect()
+}
+
+fn is_loosening(field: &str, value: &Value) -> bool {
+    match field {
+        "privileged" | "allowPrivilegeEscalation" => *value == Value::Bool(true),
+        "runAsNonRoot" => *value == Value::Bool(false),
+        "runAsUser" | "runAsGroup" | "fsGroup" => *value == 0,
+        "seccompProfile" | "appArmorProfile" => value["type"] == "Unconfined",
+        "seLinuxOptions" => is_said(&value["type"]),
+        "procMount" | "supplementalGroups" | "sysctls" | "windowsOptions" => is_said(value),
+        _ => false,
+    }
 }
 
 /// Those of `lists` that have other items than were built, as they were built.
@@ -137,7 +198,7 @@ fn is_longer(desired: &Value, live: &Value, list: &str) -> bool {
     })
 }
 
-/// False, zero and nothing are what a field means that is not there.
+/// False and nothing are what a field means that is not there.
 fn is_said(value: &Value) -> bool {
     !is_empty(value) && *value != Value::Bool(false) && *value != "" && *value != "Default"
 }
@@ -293,11 +354,67 @@ mod tests {
         check("/containers/0/command", json!(["sh"]), containers.clone());
         check("/containers/0/securityContext/privileged", json!(true), containers.clone());
         check("/containers/0/securityContext/runAsUser", json!(0), containers.clone());
+        check("/containers/0/securityContext/runAsNonRoot", json!(false), containers.clone());
+        let unconfined = json!({"type": "Unconfined"});
+        check("/containers/0/securityContext/seccompProfile", unconfined, containers.clone());
         check("/containers/0/securityContext/capabilities/add", json!(["SYS_ADMIN"]), containers.clone());
         check("/containers/0/ports/0/hostPort", json!(1), containers.clone());
         check("/containers/0/volumeMounts/1", json!({"name": "host", "mountPath": "/host"}), containers);
         let volume = json!({"name": "host", "hostPath": {"path": "/"}});
         check("/volumes/1", volume, json!({"volumes": built["volumes"]}));
+    }
+
+    #[test]
+    fn what_confines_a_pod_more_than_was_built_is_no_hole() {
+        let (built, live) = closed();
+        for security in [
+            json!({"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}}),
+            json!({"runAsUser": 65532, "runAsGroup": 65532, "readOnlyRootFilesystem": true}),
+            json!({"privileged": false, "appArmorProfile": {"type": "RuntimeDefault"}}),
+            json!({"seLinuxOptions": {"level": "s0:c1,c2"}}),
+        ] {
+            let mut confined = live.clone();
+            let fields = security.as_object().unwrap();
+            for (field, value) in fields {
+                confined["securityContext"].as_object_mut().unwrap().entry(field).or_insert(value.clone());
+                confined["containers"][0]["securityContext"][field] = value.clone();
+            }
+            let (built, confined) = (workload(&built), workload(&confined));
+            assert_eq!(closing("StatefulSet", &built, &confined), None, "{security}");
+            assert!(covers(&built, &confined), "{security}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_as_built_is_named_by_its_path() {
+        let (built, live) = closed();
+        let check = |change: &dyn Fn(&mut Value), expected: &[&str]| {
+            let mut changed = live.clone();
+            change(&mut changed);
+            let found = differences("StatefulSet", &workload(&built), &workload(&changed));
+            assert_eq!(found.keys().collect::<Vec<_>>(), expected);
+            for (path, stands) in found {
+                assert_eq!(workload(&changed).pointer(&path).cloned().unwrap_or_default(), stands, "{path}");
+            }
+        };
+        check(&|_| {}, &[]);
+        check(
+            &|pod| pod["containers"][0]["image"] = json!("mirror/openarchive:1"),
+            &["/spec/template/spec/containers/0/image"],
+        );
+        check(&|pod| pod["hostNetwork"] = json!(true), &["/spec/template/spec/hostNetwork"]);
+        check(
+            &|pod| pod["containers"].as_array_mut().unwrap().push(json!({"name": "sidecar"})),
+            &["/spec/template/spec/containers"],
+        );
+        check(&|pod| pod["volumes"] = Value::Null, &["/spec/template/spec/volumes"]);
+        let labels = |value: &str| json!({"metadata": {"labels": {"a.example/b": value}}, "data": {}});
+        let found = differences("ConfigMap", &labels("c"), &labels("d"));
+        assert_eq!(found, BTreeMap::from([("/metadata/labels/a.example~1b".to_owned(), json!("d"))]));
+        let service = |spec: Value| json!({"spec": spec});
+        let live = service(json!({"ports": [{"port": 1}], "externalIPs": ["192.0.2.1"]}));
+        let found = differences("Service", &service(json!({"ports": [{"port": 1}]})), &live);
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["/spec/externalIPs"]);
     }
 
     #[test]

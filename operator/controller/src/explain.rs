@@ -10,7 +10,7 @@ use openarchive_topology::{Endpoint, Role};
 
 use crate::{
     Halt, Settings,
-    archive::{build::facts, validate},
+    archive::{build::facts, one_set, validate},
     render::as_in_a_cluster,
 };
 
@@ -57,6 +57,7 @@ pub fn explain(
     let (own, written): (Vec<_>, Vec<_>) =
         sets.iter().filter(|set| set.spec.archive_ref.name == name).partition(|set| is_own(set));
     let names: Vec<_> = written.iter().map(|set| set.name_any()).collect();
+    one_set(&names)?;
     let valid = validate(&archive, &names)?;
     let default = NetworkPolicySetSpec::default();
     let spec = written.first().or(own.first()).map_or(&default, |set| &set.spec);

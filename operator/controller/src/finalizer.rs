@@ -10,14 +10,18 @@ use kube::{
 use openarchive_operator_api::FINALIZER;
 use serde_json::json;
 
-use crate::{Context, Halt, objects::Kind};
+use crate::{Context, Halt, RESYNC_AFTER, Reason, objects::Kind};
 
 /// Field manager of the finalizer alone: applying it touches nothing else.
 pub(crate) const MANAGER: &str = "openarchive-operator-finalizer";
 
-/// From now on the object stays until it is released. Writes nothing if it is held already.
+/// From now on the object stays until it is released. Writes nothing if it is held already; of one that went meanwhile the pass
+/// ends here.
 pub(crate) async fn hold<K: Kind>(context: &Context, object: &K) -> Result<(), Halt> {
-    if is_held(object) { Ok(()) } else { apply(context, object, &[FINALIZER]).await.map(drop) }
+    if is_held(object) || apply(context, object, &[FINALIZER]).await?.is_some() {
+        return Ok(());
+    }
+    Err(Halt::waiting(Reason::Progressing, "it was deleted meanwhile", RESYNC_AFTER))
 }
 
 /// Lets an object go. Writes nothing if it is not held.

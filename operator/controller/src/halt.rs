@@ -12,10 +12,10 @@ pub enum Reason {
     Stopped,
     /// The specification cannot be carried out.
     InvalidSpec,
-    /// This version of the operator does not do that.
-    NotAvailable,
     /// This version of the archive does not work with what the specification asks for yet.
     EngineNotAvailable,
+    /// An object that this version of the operator cannot read.
+    Unreadable,
     /// An object that the specification names is not there.
     ReferenceNotFound,
     /// A service is not rolled out yet.
@@ -24,6 +24,8 @@ pub enum Reason {
     MigrationFailed,
     /// Somebody else's change was undone.
     DriftCorrected,
+    /// Somebody else's change stays after it was undone, as an admission webhook makes it with each write.
+    DriftRemains,
     /// An object of that name belongs to somebody else.
     NotOurs,
     /// The Kubernetes API refused or did not answer.
@@ -38,11 +40,63 @@ pub enum Reason {
     Draining,
     /// Something about certificates needs a person.
     CertificateAuthority,
+    /// Pods start anew: another version was specified.
+    VersionChanged,
+    /// Pods start anew: they read another configuration, or run otherwise.
+    ConfigurationChanged,
+    /// Pods start anew: they sign with another authority.
+    AuthorityExchanged,
     /// A connection came through that the network policies do not list.
     NotEnforced,
 }
 
 impl Reason {
+    const ALL: [Self; Self::NotEnforced as usize + 1] = [
+        Self::Reconciled,
+        Self::Progressing,
+        Self::Paused,
+        Self::Stopped,
+        Self::InvalidSpec,
+        Self::EngineNotAvailable,
+        Self::Unreadable,
+        Self::ReferenceNotFound,
+        Self::RolloutPending,
+        Self::MigrationFailed,
+        Self::DriftCorrected,
+        Self::DriftRemains,
+        Self::NotOurs,
+        Self::KubernetesApi,
+        Self::CoreUnreachable,
+        Self::LockedInCore,
+        Self::RefusedByCore,
+        Self::Draining,
+        Self::CertificateAuthority,
+        Self::VersionChanged,
+        Self::ConfigurationChanged,
+        Self::AuthorityExchanged,
+        Self::NotEnforced,
+    ];
+
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.name() == name)
+    }
+
+    /// Whether it is on its way, or as somebody wants it: nobody has to look.
+    pub const fn is_progress(self) -> bool {
+        matches!(
+            self,
+            Self::Reconciled
+                | Self::Progressing
+                | Self::Paused
+                | Self::Stopped
+                | Self::RolloutPending
+                | Self::Draining
+                | Self::VersionChanged
+                | Self::ConfigurationChanged
+                | Self::AuthorityExchanged
+        )
+    }
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::Reconciled => "Reconciled",
@@ -50,12 +104,13 @@ impl Reason {
             Self::Paused => "Paused",
             Self::Stopped => "Stopped",
             Self::InvalidSpec => "InvalidSpec",
-            Self::NotAvailable => "NotAvailable",
             Self::EngineNotAvailable => "EngineNotAvailable",
+            Self::Unreadable => "Unreadable",
             Self::ReferenceNotFound => "ReferenceNotFound",
             Self::RolloutPending => "RolloutPending",
             Self::MigrationFailed => "MigrationFailed",
             Self::DriftCorrected => "DriftCorrected",
+            Self::DriftRemains => "DriftRemains",
             Self::NotOurs => "NotOurs",
             Self::KubernetesApi => "KubernetesApi",
             Self::CoreUnreachable => "CoreUnreachable",
@@ -63,6 +118,9 @@ impl Reason {
             Self::RefusedByCore => "RefusedByCore",
             Self::Draining => "Draining",
             Self::CertificateAuthority => "CertificateAuthority",
+            Self::VersionChanged => "VersionChanged",
+            Self::ConfigurationChanged => "ConfigurationChanged",
+            Self::AuthorityExchanged => "AuthorityExchanged",
             Self::NotEnforced => "NotEnforced",
         }
     }
@@ -111,6 +169,20 @@ fn cause(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => format!("{} ({})", status.reason, status.code),
         kube::Error::Service(_) | kube::Error::HyperError(_) => "the API server cannot be reached".to_owned(),
+        kube::Error::SerdeError(_) => "this version of the operator cannot read the answer".to_owned(),
         _ => "the exchange with the API server failed".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_found_by_its_name() {
+        for reason in Reason::ALL {
+            assert_eq!(Reason::of_name(reason.name()), Some(reason));
+        }
+        assert_eq!(Reason::of_name("Verified"), None);
     }
 }

@@ -17,7 +17,9 @@ pub mod core;
 mod drift;
 mod explain;
 mod finalizer;
+mod guard;
 mod halt;
+mod left;
 mod network_policies;
 mod objects;
 mod policies;
@@ -27,6 +29,8 @@ mod reach;
 mod render;
 mod run;
 mod status_writer;
+mod stood;
+mod told;
 mod watch_pause;
 
 pub use client::{ANSWER_SECONDS_MAX, client};

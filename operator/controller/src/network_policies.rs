@@ -8,5 +8,5 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use reconcile::reconcile;
+pub(crate) use reconcile::{database_url, reconcile};
 pub(crate) use status::waits_for;

@@ -16,7 +16,8 @@ use serde_json::Value;
 
 use crate::{Halt, finalizer};
 
-/// Taken apart without `..` wherever every kind counts, so that a new one cannot be forgotten.
+/// Taken apart, or put together, without `..` here alone, so that a new kind cannot be forgotten: whoever does something to every
+/// kind is a [`Step`].
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Objects {
     pub service_accounts: Vec<ServiceAccount>,
@@ -30,7 +31,29 @@ pub(crate) struct Objects {
     pub disruption_budgets: Vec<PodDisruptionBudget>,
 }
 
+/// What is done to every kind.
+pub(crate) trait Step {
+    /// To one of them. Answers its objects as they stand then.
+    fn kind<K: Kind>(&mut self, built: &[K], live: &[K])
+    -> impl Future<Output = Result<Vec<K>, Halt>> + Send;
+}
+
 impl Objects {
+    /// Takes the step for every kind, in the order in which they are applied.
+    pub(crate) async fn each(built: &Self, live: &Self, step: &mut impl Step) -> Result<Self, Halt> {
+        Ok(Self {
+            service_accounts: step.kind(&built.service_accounts, &live.service_accounts).await?,
+            config_maps: step.kind(&built.config_maps, &live.config_maps).await?,
+            secrets: step.kind(&built.secrets, &live.secrets).await?,
+            services: step.kind(&built.services, &live.services).await?,
+            network_policy_sets: step.kind(&built.network_policy_sets, &live.network_policy_sets).await?,
+            jobs: step.kind(&built.jobs, &live.jobs).await?,
+            stateful_sets: step.kind(&built.stateful_sets, &live.stateful_sets).await?,
+            deployments: step.kind(&built.deployments, &live.deployments).await?,
+            disruption_budgets: step.kind(&built.disruption_budgets, &live.disruption_budgets).await?,
+        })
+    }
+
     /// Each as it is sent, in the order in which they are applied.
     pub(crate) fn values(&self) -> Result<Vec<Value>, serde_json::Error> {
         let Self {

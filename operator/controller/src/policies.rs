@@ -4,13 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use kube::{Api, Resource, ResourceExt};
 use openarchive_operator_api::{
-    ArchiveCore, ConditionStatus, ConditionType, RetentionPolicy, RetentionPolicyStatus, set_condition,
+    ArchiveCore, ConditionStatus, ConditionType, Conditions as _, RetentionPolicy, RetentionPolicyStatus,
+    set_condition,
 };
 
 use crate::{
     Context, Halt, RESYNC_AFTER, Reason,
     core::{Acknowledged, Core, deliver_policies},
+    guard::list_referring,
     status_writer::write_status,
+    told::tell_ready,
 };
 
 /// Delivers `policies` if the archive runs, and writes what it answered. A call that fails is told in each status and tried
@@ -22,36 +25,71 @@ pub(crate) async fn deliver(
     core: Option<&Core>,
 ) -> Result<(), Halt> {
     let answers = match core {
-        None => Err("the archive does not run yet".to_owned()),
+        None => Err((Reason::RolloutPending, "it does not run yet".to_owned())),
         Some(core) => deliver_policies(core, archive, policies).await.map_err(|error| {
             tracing::warn!(archive = archive.name_any(), %error, "retention policies are not delivered");
-            error.to_string()
+            (Reason::CoreUnreachable, error.to_string())
         }),
     };
     for policy in policies {
         let verdict = match &answers {
-            Err(reason) => Verdict::Waits(reason.clone()),
+            Err((reason, why)) => Verdict::Waits(*reason, why.clone()),
             Ok(answers) => {
                 let name = policy.name_any();
                 answers.iter().find(|answer| answer.name == name).map_or_else(
-                    || Verdict::Waits("the archive did not speak of it".to_owned()),
+                    || Verdict::Waits(Reason::CoreUnreachable, "it did not speak of the policy".to_owned()),
                     |answer| Verdict::Answered(answer.clone()),
                 )
             }
         };
-        let new = status(policy, &verdict, context);
-        write_status(context, policy, policy.status.as_ref(), &new).await?;
+        conclude(context, policy, &verdict).await?;
     }
     match answers {
-        Err(message) if core.is_some() && !policies.is_empty() => {
+        Err((_, message)) if core.is_some() && !policies.is_empty() => {
             Err(Halt::waiting(Reason::CoreUnreachable, message, Duration::from_secs(15)))
         }
         _ => Ok(()),
     }
 }
 
+/// For an archive whose pass does not come so far as to deliver. A policy that the archive has answered as it is now keeps that
+/// answer: nothing was taken back.
+pub(crate) async fn wait(
+    context: &Context,
+    archive: &ArchiveCore,
+    reason: Reason,
+    why: &str,
+) -> Result<(), Halt> {
+    let (namespace, name) = (archive.namespace().unwrap_or_default(), archive.name_any());
+    let policies: Vec<RetentionPolicy> = list_referring(&context.client, &namespace, &name).await?;
+    for policy in policies.iter().filter(|policy| !is_answered(policy)) {
+        conclude(context, policy, &Verdict::Waits(reason, format!("{name} {why}"))).await?;
+    }
+    Ok(())
+}
+
+fn is_answered(policy: &RetentionPolicy) -> bool {
+    policy.status.as_ref().is_some_and(|status| {
+        let ready = status.conditions.of_type(ConditionType::Ready);
+        status.observed_generation == policy.metadata.generation
+            && !status.conditions.is_true(ConditionType::Reconciling)
+            && ready.is_some_and(|ready| ready.reason != Reason::ReferenceNotFound.name())
+    })
+}
+
+/// Writes the status, and tells of it.
+async fn conclude(context: &Context, policy: &RetentionPolicy, verdict: &Verdict) -> Result<(), Halt> {
+    let new = status(policy, verdict, context);
+    if write_status(context, policy, policy.status.as_ref(), &new).await? {
+        let old = policy.status.clone().unwrap_or_default();
+        tell_ready(context, policy, &old.conditions, &new.conditions).await;
+    }
+    Ok(())
+}
+
 enum Verdict {
-    Waits(String),
+    /// For the archive: why, in words.
+    Waits(Reason, String),
     Answered(Acknowledged),
 }
 
@@ -67,8 +105,8 @@ fn status(policy: &RetentionPolicy, verdict: &Verdict, context: &Context) -> Ret
         refused.clone_from(&answer.refused);
     }
     let (ready, reconciling, stalled, reason, message) = match (verdict, &refused) {
-        (Verdict::Waits(why), _) => {
-            (False, True, False, Reason::CoreUnreachable.name(), format!("waits for the archive: {why}"))
+        (Verdict::Waits(reason, why), _) => {
+            (False, True, False, reason.name(), format!("waits for the archive: {why}"))
         }
         (_, Some((reason, message))) => (False, False, True, reason_name(reason), message.clone()),
         (_, None) => (
@@ -114,7 +152,6 @@ pub(crate) async fn reconcile(policy: Arc<RetentionPolicy>, context: Arc<Context
         standing: None,
         refused: Some((Reason::ReferenceNotFound.name().to_owned(), message)),
     };
-    let new = status(&policy, &Verdict::Answered(answer), &context);
-    write_status(&context, &*policy, policy.status.as_ref(), &new).await?;
+    conclude(&context, &policy, &Verdict::Answered(answer)).await?;
     Ok(RESYNC_AFTER)
 }

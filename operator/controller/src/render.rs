@@ -10,7 +10,7 @@ use crate::{
     agents::render as build_agent,
     archive::{
         build::{Ground, build, facts},
-        validate,
+        one_set, validate,
     },
 };
 
@@ -31,6 +31,7 @@ pub fn render(
     let name = archive.name_any();
     let sets: Vec<_> = sets.iter().filter(|set| set.spec.archive_ref.name == name).collect();
     let names: Vec<_> = sets.iter().map(|set| set.name_any()).collect();
+    one_set(&names)?;
     let valid = validate(&archive, &names)?;
     let ground = Ground {
         image_registry: settings.image_registry.clone(),

@@ -1,7 +1,7 @@
 //! The controllers: what is watched, what each event wakes, and what happens after a pass.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     fmt::Debug,
     future::Future,
     sync::{
@@ -22,11 +22,12 @@ use k8s_openapi::api::{
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::ListParams,
+    core::{NamespaceResourceScope, PartialObjectMeta},
     runtime::{
         Config, Controller, Predicate as _, PredicateConfig, WatchStreamExt as _,
         controller::{self, Action},
         predicates,
-        reflector::{self, ObjectRef},
+        reflector::{self, ObjectRef, Store},
         watcher,
     },
 };
@@ -35,9 +36,14 @@ use openarchive_operator_api::{
     Placement, RetentionPolicy,
 };
 use openarchive_telemetry::metrics;
+use tokio::sync::mpsc;
 
 use crate::{
-    Context, Halt, RETRY_AFTER_MAX, Reason, agents, archive, network_policies, objects::Kind, policies,
+    Context, Halt, RETRY_AFTER_MAX, Reason, agents, archive,
+    guard::{Aside, Guarded, Refers, gathered, key, watch},
+    network_policies,
+    objects::Kind,
+    policies,
     watch_pause::WatchPause,
 };
 
@@ -47,6 +53,11 @@ const CONCURRENCY: u16 = 8;
 const DEBOUNCE: Duration = Duration::from_millis(200);
 /// Longest pass: an API server that takes a call and never answers must not hold an object, or the end of the operator, for ever.
 const PASS_SECONDS_MAX: Duration = Duration::from_secs(300);
+/// Changes of agents elsewhere that come within this time are one pass over their archive, and one configuration of it: there may
+/// be ten thousand of them.
+const AGENTS_ELSEWHERE_PAUSE: Duration = Duration::from_secs(10);
+/// How long an object waits that is held up by one that is not ours.
+const OTHERS_LOOKED_AT_AFTER: Duration = Duration::from_secs(60);
 /// First pause after a pass that failed; doubles up to [`RETRY_AFTER_MAX`].
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -74,10 +85,10 @@ pub async fn run(context: Arc<Context>, ready: Ready, stop: impl Future<Output =
         }
     };
     let reads = tokio::spawn(read_each_kind(context.clone(), ready));
-    let archives = archives(&context, until());
-    let sets = network_policy_sets(&context, until());
-    let policies = retention_policies(&context, until());
-    let agents = edge_agents(&context, until());
+    let archives = Box::pin(archives(&context, until()));
+    let sets = Box::pin(network_policy_sets(&context, until()));
+    let policies = Box::pin(retention_policies(&context, until()));
+    let agents = Box::pin(edge_agents(&context, until()));
     tokio::join!(archives, sets, policies, agents);
     reads.abort();
     waiter.abort();
@@ -120,7 +131,10 @@ async fn archives(context: &Arc<Context>, stop: impl Future<Output = ()> + Send 
     let client = &context.client;
     let namespace = context.settings.namespace.as_deref();
     let ours = watcher::Config::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGED_BY},!{LABEL_AGENT}"));
-    let controller = Controller::new(api::<ArchiveCore>(client, namespace), watcher::Config::default())
+    let (reader, writer) = reflector::store();
+    let (events, aside) = watch("ArchiveCore", guarded(client, namespace), reader.clone());
+    // With managed fields: a pass tells who wrote the specification.
+    let controller = Controller::for_stream(events.reflect(writer).applied_objects(), reader.clone())
         .with_config(Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE))
         .watches(api::<StatefulSet>(client, namespace), ours.clone(), |object| instance(&object))
         .watches(api::<Deployment>(client, namespace), ours.clone(), |object| instance(&object))
@@ -129,33 +143,45 @@ async fn archives(context: &Arc<Context>, stop: impl Future<Output = ()> + Send 
         .watches(api::<ServiceAccount>(client, namespace), ours.clone(), |object| instance(&object))
         .watches(api::<ConfigMap>(client, namespace), ours.clone(), |object| instance(&object))
         .watches(api::<Secret>(client, namespace), ours.clone(), |object| instance(&object))
-        .watches(api::<PodDisruptionBudget>(client, namespace), ours, |object| instance(&object))
-        .watches(api::<NetworkPolicySet>(client, namespace), watcher::Config::default(), |set| {
-            named(&set, &set.spec.archive_ref.name)
-        })
-        .watches(api::<RetentionPolicy>(client, namespace), watcher::Config::default(), |policy| {
-            named(&policy, &policy.spec.archive_ref.name)
-        })
-        .watches(api::<EdgeAgent>(client, namespace), watcher::Config::default(), |agent| {
-            is_in_cluster(&agent).then(|| named(&agent, &agent.spec.archive_ref.name)).flatten()
+        .watches(api::<PodDisruptionBudget>(client, namespace), ours, |object| instance(&object));
+    let archives = reader.clone();
+    let controller = controller.watches(guarded(client, namespace), watcher::Config::default(), move |set| {
+        referred_to::<NetworkPolicySet>(&archives, &set)
+    });
+    let archives = reader.clone();
+    let controller =
+        controller.watches(guarded(client, namespace), watcher::Config::default(), move |policy| {
+            referred_to::<RetentionPolicy>(&archives, &policy)
         });
-    drive("ArchiveCore", controller, context.clone(), stop, archive::reconcile).await;
+    let (elsewhere, changed_elsewhere) = mpsc::unbounded_channel();
+    let controller =
+        controller.watches(guarded(client, namespace), watcher::Config::default(), move |agent| {
+            let archives = referred_to::<EdgeAgent>(&reader, &agent);
+            if !is_elsewhere(&agent) {
+                return archives;
+            }
+            for archive in archives {
+                // Nobody listens at the operator's end alone.
+                let _ = elsewhere.send(archive);
+            }
+            Vec::new()
+        });
+    let controller = controller.reconcile_on(gathered(changed_elsewhere, AGENTS_ELSEWHERE_PAUSE));
+    drive(controller, aside, context.clone(), stop, archive::reconcile).await;
 }
 
 async fn network_policy_sets(context: &Arc<Context>, stop: impl Future<Output = ()> + Send + Sync + 'static) {
     let client = &context.client;
     let namespace = context.settings.namespace.as_deref();
-    let controller = of_changes(api::<NetworkPolicySet>(client, namespace))
-        .with_config(Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE));
+    let (controller, aside) = of_changes::<NetworkPolicySet>("NetworkPolicySet", client, namespace);
     let sets = controller.store();
     let of_archive = sets.clone();
     let of_policy = sets.clone();
     let of_agent = sets;
-    let referring = |sets: &kube::runtime::reflector::Store<NetworkPolicySet>,
-                     namespace: Option<String>,
-                     name: &str| {
-        let refers =
-            |set: &Arc<NetworkPolicySet>| set.namespace() == namespace && set.spec.archive_ref.name == name;
+    let referring = |sets: &Store<NetworkPolicySet>, namespace: Option<String>, name: Option<&str>| {
+        let refers = |set: &Arc<NetworkPolicySet>| {
+            set.namespace() == namespace && name.is_none_or(|name| set.spec.archive_ref.name == name)
+        };
         sets.state().into_iter().filter(refers).map(|set| ObjectRef::from_obj(&*set)).collect::<Vec<_>>()
     };
     let ours = watcher::Config::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGED_BY}"));
@@ -163,30 +189,31 @@ async fn network_policy_sets(context: &Arc<Context>, stop: impl Future<Output = 
         // By label: one that lost its owner, or is going with the one before, must wake whoever makes it again.
         .watches(api::<NetworkPolicy>(client, namespace), ours, move |policy| {
             let archive = policy.labels().get(LABEL_INSTANCE).cloned().unwrap_or_default();
-            referring(&of_policy, policy.namespace(), &archive)
+            referring(&of_policy, policy.namespace(), Some(&archive))
         })
-        .watches(api::<ArchiveCore>(client, namespace), watcher::Config::default(), move |archive| {
-            referring(&of_archive, archive.namespace(), &archive.name_any())
+        .watches(archives_changed(client, namespace), watcher::Config::default(), move |archive| {
+            referring(&of_archive, archive.namespace(), Some(&archive.name_any()))
         })
-        .watches(api::<EdgeAgent>(client, namespace), watcher::Config::default(), move |agent| {
-            let name = &agent.spec.archive_ref.name;
-            is_in_cluster(&agent).then(|| referring(&of_agent, agent.namespace(), name)).into_iter().flatten()
+        .watches(guarded::<EdgeAgent>(client, namespace), watcher::Config::default(), move |agent| {
+            let sets = || referring(&of_agent, agent.namespace(), agent.archive());
+            if is_elsewhere(&agent) { Vec::new() } else { sets() }
         });
-    drive("NetworkPolicySet", controller, context.clone(), stop, network_policies::reconcile).await;
+    drive(controller, aside, context.clone(), stop, network_policies::reconcile).await;
 }
 
 async fn retention_policies(context: &Arc<Context>, stop: impl Future<Output = ()> + Send + Sync + 'static) {
-    let api = api::<RetentionPolicy>(&context.client, context.settings.namespace.as_deref());
-    let controller =
-        of_changes(api).with_config(Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE));
-    drive("RetentionPolicy", controller, context.clone(), stop, policies::reconcile).await;
+    let (controller, aside) = of_changes::<RetentionPolicy>(
+        "RetentionPolicy",
+        &context.client,
+        context.settings.namespace.as_deref(),
+    );
+    drive(controller, aside, context.clone(), stop, policies::reconcile).await;
 }
 
 async fn edge_agents(context: &Arc<Context>, stop: impl Future<Output = ()> + Send + Sync + 'static) {
     let client = &context.client;
     let namespace = context.settings.namespace.as_deref();
-    let controller = of_changes(api::<EdgeAgent>(client, namespace))
-        .with_config(Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE));
+    let (controller, aside) = of_changes::<EdgeAgent>("EdgeAgent", client, namespace);
     let agents = controller.store();
     let ours = watcher::Config::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_AGENT}"));
     let controller = controller
@@ -195,7 +222,7 @@ async fn edge_agents(context: &Arc<Context>, stop: impl Future<Output = ()> + Se
         .watches(api::<ServiceAccount>(client, namespace), ours.clone(), |object| agent(&object))
         .watches(api::<ConfigMap>(client, namespace), ours.clone(), |object| agent(&object))
         .watches(api::<Secret>(client, namespace), ours, |object| agent(&object))
-        .watches(api::<ArchiveCore>(client, namespace), watcher::Config::default(), move |archive| {
+        .watches(archives_changed(client, namespace), watcher::Config::default(), move |archive| {
             let (namespace, name) = (archive.namespace(), archive.name_any());
             let refers = |agent: &Arc<EdgeAgent>| {
                 agent.namespace() == namespace && agent.spec.archive_ref.name == name
@@ -207,31 +234,60 @@ async fn edge_agents(context: &Arc<Context>, stop: impl Future<Output = ()> + Se
                 .map(|agent| ObjectRef::from_obj(&*agent))
                 .collect::<Vec<_>>()
         });
-    drive("EdgeAgent", controller, context.clone(), stop, agents::reconcile).await;
+    drive(controller, aside, context.clone(), stop, agents::reconcile).await;
 }
 
 /// Caches objects without their managed fields, which are half of each and which no pass over these kinds reads. A status that
 /// was written, by a pass most of all, is no reason for another pass.
-fn of_changes<K: Kind>(api: Api<K>) -> Controller<K> {
+fn of_changes<K: Kind>(
+    kind: &'static str,
+    client: &Client,
+    namespace: Option<&str>,
+) -> (Controller<K>, Aside) {
     let (reader, writer) = reflector::store();
-    let stream =
-        watcher(api, watcher::Config::default()).modify(|object| object.managed_fields_mut().clear());
+    let (events, aside) = watch(kind, guarded(client, namespace), reader.clone());
+    let stream = events.modify(|object: &mut K| object.managed_fields_mut().clear());
     let changed = predicates::generation.combine(predicates::labels).combine(predicates::annotations);
     let changes =
         stream.reflect(writer).applied_objects().predicate_filter(changed, PredicateConfig::default());
-    Controller::for_stream(changes, reader)
+    let controller = Controller::for_stream(changes, reader)
+        .with_config(Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE));
+    (controller, aside)
 }
 
-fn api<K: Kind>(client: &Client, namespace: Option<&str>) -> Api<K> {
+fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+{
     match namespace {
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     }
 }
 
+/// For a kind that people write: one that cannot be read must not hide the others.
+fn guarded<K: Kind>(client: &Client, namespace: Option<&str>) -> Api<Guarded<K>> {
+    api(client, namespace)
+}
+
+/// For those who need to know only that an archive has changed.
+fn archives_changed(client: &Client, namespace: Option<&str>) -> Api<PartialObjectMeta<ArchiveCore>> {
+    api(client, namespace)
+}
+
 /// Of an agent elsewhere nothing stands in certificates and network policies.
-fn is_in_cluster(agent: &EdgeAgent) -> bool {
-    agent.spec.placement == Placement::InCluster
+fn is_elsewhere(agent: &Guarded<EdgeAgent>) -> bool {
+    agent.0.as_ref().is_ok_and(|agent| agent.spec.placement == Placement::External)
+}
+
+/// The archive that an object refers to. If nobody can tell which: each one that could be meant, so that it waits.
+fn referred_to<K: Refers>(archives: &Store<ArchiveCore>, object: &Guarded<K>) -> Vec<ObjectRef<ArchiveCore>> {
+    if let Some(archive) = object.archive() {
+        return named(object, archive).into_iter().collect();
+    }
+    let is_near = |archive: &Arc<ArchiveCore>| archive.namespace() == object.namespace();
+    let near = archives.state().into_iter().filter(is_near);
+    near.map(|archive| ObjectRef::from_obj(&*archive)).collect()
 }
 
 /// The archive whose label an object carries.
@@ -253,8 +309,8 @@ fn named<K: Resource<DynamicType = ()>>(object: &K, archive: &str) -> Option<Obj
 type Failures = Arc<Mutex<HashMap<String, u32>>>;
 
 async fn drive<K, R, F>(
-    kind: &'static str,
     controller: Controller<K>,
+    aside: Aside,
     context: Arc<Context>,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
     reconcile: R,
@@ -263,10 +319,12 @@ async fn drive<K, R, F>(
     R: Fn(Arc<K>, Arc<Context>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<Duration, Halt>> + Send + 'static,
 {
+    let stalled = aside.stalled.clone();
+    let kind = stalled.kind();
     let failures = Failures::default();
     let counted = failures.clone();
-    let stalled = Arc::<Mutex<HashSet<String>>>::default();
     let (gone_failures, gone_stalled) = (failures.clone(), stalled.clone());
+    let told_by = context.clone();
     let reconciler = move |object: Arc<K>, context: Arc<Context>| {
         let (reconcile, failures, stalled) = (reconcile.clone(), counted.clone(), stalled.clone());
         async move {
@@ -289,7 +347,7 @@ async fn drive<K, R, F>(
             };
             metrics::OPERATOR_RECONCILES.inc([kind, label]);
             metrics::OPERATOR_RECONCILE_SECONDS.observe([kind], started.elapsed().as_secs_f64());
-            count_stalled(kind, &stalled, &key, matches!(outcome, Err(Halt::Terminal { .. })));
+            stalled.by_pass(&key, matches!(outcome, Err(Halt::Terminal { .. })));
             if !matches!(outcome, Err(Halt::Transient { .. })) {
                 failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
             }
@@ -297,7 +355,7 @@ async fn drive<K, R, F>(
         }
     };
     let policy = move |object: Arc<K>, halt: &Halt, _: Arc<Context>| after(kind, &*object, halt, &failures);
-    controller
+    let passes = controller
         .trigger_backoff(WatchPause)
         .graceful_shutdown_on(stop)
         .run(reconciler, policy, context)
@@ -307,9 +365,12 @@ async fn drive<K, R, F>(
                 Err(controller::Error::ObjectNotFound(gone)) => {
                     let key = format!("{}/{}", gone.namespace.as_deref().unwrap_or_default(), gone.name);
                     gone_failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
-                    count_stalled(kind, &gone_stalled, &key, false);
+                    gone_stalled.by_pass(&key, false);
                     if kind == ArchiveCore::kind(&()) {
                         archive::forget(&key);
+                    }
+                    if kind == EdgeAgent::kind(&()) {
+                        agents::forget(&key);
                     }
                 }
                 // Passes that fail are told in `after`; what is left is a watch that broke, which comes again by itself.
@@ -317,18 +378,16 @@ async fn drive<K, R, F>(
                 Err(error) => tracing::debug!(kind, %error, "a watch is begun again"),
             }
             std::future::ready(())
-        })
-        .await;
-}
-
-fn count_stalled(kind: &'static str, stalled: &Mutex<HashSet<String>>, key: &str, is_stalled: bool) {
-    let mut stalled = stalled.lock().unwrap_or_else(PoisonError::into_inner);
-    let _ = if is_stalled { stalled.insert(key.to_owned()) } else { stalled.remove(key) };
-    metrics::OPERATOR_STALLED.set([kind], stalled.len() as f64);
-}
-
-fn key<K: ResourceExt>(object: &K) -> String {
-    format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
+        });
+    let telling = async {
+        aside.tell::<K>(&told_by).await;
+        // The watches end before the last passes do.
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = passes => {}
+        () = telling => {}
+    }
 }
 
 /// When to look at an object again whose pass ended early.
@@ -342,7 +401,9 @@ fn after<K: Kind>(kind: &'static str, object: &K, halt: &Halt, failures: &Failur
                 message,
                 "waits for a change"
             );
-            Action::requeue(crate::RESYNC_AFTER)
+            // What is not ours nobody watches: whoever removes it need not wait for long.
+            let is_others = *reason == Reason::NotOurs;
+            Action::requeue(if is_others { OTHERS_LOOKED_AT_AFTER } else { crate::RESYNC_AFTER })
         }
         Halt::Waiting { after, .. } => Action::requeue(*after),
         Halt::Transient { reason, what, .. } => {
@@ -361,4 +422,21 @@ fn jitter() -> f64 {
     let mut byte = [0];
     let _ = getrandom::fill(&mut byte);
     0.75 + f64::from(byte[0]) / 1_024.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_for_somebody_elses_object_is_looked_at_sooner_than_what_waits_for_its_own_change() {
+        let check = |reason: Reason, expected: Duration| {
+            let halt = Halt::terminal(reason, "stops");
+            let action = after("Service", &Service::default(), &halt, &Failures::default());
+            assert_eq!(action, Action::requeue(expected), "{reason:?}");
+        };
+        check(Reason::NotOurs, OTHERS_LOOKED_AT_AFTER);
+        check(Reason::InvalidSpec, crate::RESYNC_AFTER);
+        check(Reason::RefusedByCore, crate::RESYNC_AFTER);
+    }
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::{Context, Halt, objects::Kind};
 
 /// Field manager of every status.
-const STATUS_MANAGER: &str = "openarchive-operator-status";
+pub(crate) const STATUS_MANAGER: &str = "openarchive-operator-status";
 
 /// Whether it was written.
 pub(crate) async fn write_status<K: Kind, S: Serialize + PartialEq>(

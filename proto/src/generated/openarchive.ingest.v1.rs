@@ -1819,8 +1819,8 @@ pub struct GetProofResponse {
 pub struct ListAgentsRequest {
     #[prost(string, tag = "1")]
     pub tenant: ::prost::alloc::string::String,
-    /// Only this agent; empty: all. One agent is found by its key, however large the archive: highest_seq is 0 where the
-    /// agent has reported, and where it has not there is one summary, of a commit.
+    /// Only this agent; empty: all. One agent is found by its key, however large the archive: where it has not reported there
+    /// is one summary, of a commit.
     #[prost(string, tag = "2")]
     pub agent: ::prost::alloc::string::String,
 }
@@ -1860,6 +1860,14 @@ pub struct AgentSummary {
     /// As of last_seen, the agent took no new mail: with buffered_messages 0 nothing was left in it.
     #[prost(bool, tag = "11")]
     pub draining: bool,
+    /// Where one agent was asked for: index of its last commit's leaf in the tenant's evidence log, which its receipt proves.
+    /// Absent where nothing of it has a leaf yet.
+    #[prost(uint64, optional, tag = "12")]
+    pub last_leaf_index: ::core::option::Option<u64>,
+    /// Where one agent was asked for: how many numbers the core does not have of the 10,000 up to highest_seq and, where
+    /// another buffer of the agent reports in place of this one, of those announced behind it. Completeness names them all.
+    #[prost(uint64, tag = "13")]
+    pub missing: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateEnrolmentRequest {

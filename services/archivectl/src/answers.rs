@@ -169,6 +169,8 @@ pub(crate) struct Agent {
     pub(crate) buffered_messages: u64,
     pub(crate) last_seen: String,
     pub(crate) version: String,
+    /// Absent in answers of older gateways, too.
+    pub(crate) certificate_not_after: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

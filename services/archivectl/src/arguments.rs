@@ -54,7 +54,7 @@ pub(crate) enum Command {
     Proof(ProofArguments),
     /// Verify a mail against its proof, offline
     Verify(VerifyArguments),
-    /// Show whether mail is missing
+    /// Show whether mail is missing; the exit code is 3 if it is
     Completeness(CompletenessArguments),
     /// Show who read what
     #[command(subcommand)]

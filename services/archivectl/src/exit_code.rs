@@ -4,9 +4,9 @@ pub const EXIT_OK: u8 = 0;
 pub const EXIT_ERROR: u8 = 1;
 /// The command line is not understood.
 pub const EXIT_USAGE: u8 = 2;
-/// Something is broken: each broken thing is named.
+/// Something is broken, or mail is missing: each is named.
 pub const EXIT_VERIFICATION_FAILED: u8 = 3;
-/// Consistent, but no policy says whose it is.
+/// Consistent, but no policy says whose it is, or no receipt which mail was shredded.
 pub const EXIT_NOT_ANCHORED: u8 = 4;
 
 /// For `--help`.
@@ -15,8 +15,8 @@ Exit codes:
   0  it worked; what was verified holds
   1  any other error
   2  the command line is not understood
-  3  verification failed: each broken thing is named
-  4  consistent but not anchored: no policy was given";
+  3  verification failed, or mail is missing (completeness): each broken or missing thing is named
+  4  consistent but not anchored: no policy was given, or to verify-shred no receipt";
 
 #[cfg(test)]
 mod tests {

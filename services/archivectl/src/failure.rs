@@ -5,7 +5,7 @@ use crate::exit_code::{EXIT_ERROR, EXIT_OK, EXIT_VERIFICATION_FAILED};
 /// Why the program ends without having done it. `Display` is one line: what, where, what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// Content is not what it should be.
+    /// Content is not what it should be, or not there.
     Verification(String),
     Other(String),
     /// Whoever read the output has gone: nobody is left to tell.

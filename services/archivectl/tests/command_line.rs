@@ -3,10 +3,15 @@
 
 use std::{
     fs,
+    io::{Read as _, Write as _},
     net::TcpListener,
     path::{Path, PathBuf},
     process::Command,
+    thread,
 };
+
+use openarchive_ledger::{leaf_proof::LeafProof, receipt::Receipt, shred_certificate::ShredCertificate};
+use serde_json::json;
 
 fn archivectl(arguments: &[&str]) -> (Option<i32>, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_archivectl"));
@@ -119,16 +124,40 @@ fn what_is_missing_on_the_command_line_is_a_usage_error() {
 fn verify_shred_exits_with_what_it_found() {
     let (certificate, policy) = (fixture("shred-certificate.json"), fixture("trust.policy"));
     let (certificate, policy) = (path(&certificate), path(&policy));
-    check(&["verify-shred", certificate, "--policy", policy], 0, &["verified\n", "keys"]);
-    check(&["verify-shred", certificate], 4, &["consistent but not anchored", "no signature was checked"]);
-    let receipt = fixture("receipt.tlog-proof");
-    check(&["verify-shred", certificate, "--policy", policy, "--receipt", path(&receipt)], 3, &["failed"]);
+    let folder = tempfile::tempdir().unwrap();
+    let receipt = own_receipt(folder.path());
+    let (receipt, other) = (path(&receipt), fixture("receipt.tlog-proof"));
+    let whole = ["verify-shred", certificate, "--policy", policy, "--receipt", receipt];
+    check(&whole, 0, &["verified\n", "shown by the receipt", "keys"]);
+    check(
+        &["verify-shred", certificate, "--policy", policy],
+        4,
+        &["consistent but not anchored", "No receipt of the message"],
+    );
+    check(&["verify-shred", certificate, "--receipt", receipt], 4, &["no signature was checked"]);
+    check(&["verify-shred", certificate, "--policy", policy, "--receipt", path(&other)], 3, &["failed"]);
     check(&["verify-shred", policy, "--policy", policy], 3, &["failed"]);
     check(&["verify-shred", "/no/such.json"], 1, &["error: cannot read /no/such.json"]);
     check(&["verify-shred"], 2, &["<FILE>"]);
-    let (_, stdout, _) = archivectl(&["verify-shred", certificate, "--policy", policy, "-o", "json"]);
+    let (code, stdout, _) = archivectl(&[&whole[..], &["-o", "json"]].concat());
     let report: serde_json::Value = serde_json::from_str(&stdout).unwrap();
-    assert_eq!((&report["outcome"], &report["exit_code"]), (&"verified".into(), &0.into()));
+    assert_eq!((code, &report["outcome"], &report["exit_code"]), (Some(0), &"verified".into(), &0.into()));
+    let (code, stdout, _) = archivectl(&["verify-shred", certificate, "--policy", policy, "-o", "json"]);
+    let report: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((code, &report["exit_code"]), (Some(4), &4.into()));
+    assert_eq!(report["findings"][0]["code"], "not_identified");
+}
+
+/// Of a leaf that the certificate names, as its mail's owner kept it: the other fixture's openings over the
+/// certificate's own proof.
+fn own_receipt(folder: &Path) -> PathBuf {
+    let read = |name: &str| fs::read_to_string(fixture(name)).unwrap();
+    let shown = ShredCertificate::parse(&read("shred-certificate.json")).unwrap().observations.remove(0);
+    let LeafProof { leaf, index, hashes, checkpoint_note } = shown;
+    let openings = Receipt::parse(&read("receipt.tlog-proof")).unwrap().openings;
+    let path = folder.join("own.tlog-proof");
+    fs::write(&path, Receipt { leaf, openings, index, hashes, checkpoint_note }.to_text()).unwrap();
+    path
 }
 
 #[test]
@@ -160,6 +189,50 @@ fn a_file_of_ids_is_read_before_the_archive_is_asked() {
 #[test]
 fn help_documents_the_exit_codes() {
     check(&["--help"], 0, &["Exit codes:", "3  verification failed", "4  consistent but not anchored"]);
+}
+
+/// Says each of `answers` to one request, in turn, whatever is asked. Answers its address.
+fn gateway_that_says(answers: Vec<serde_json::Value>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for answer in answers {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut asked = Vec::new();
+            while !asked.ends_with(b"\r\n\r\n") {
+                let mut byte = [0_u8];
+                stream.read_exact(&mut byte).unwrap();
+                asked.extend(byte);
+            }
+            let body = answer.to_string();
+            let head =
+                format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            stream.write_all((head + &body).as_bytes()).unwrap();
+        }
+    });
+    url
+}
+
+#[test]
+fn missing_mail_is_3_to_people_and_to_programs() {
+    let says = |gaps: serde_json::Value| {
+        json!({ "rows": [{
+            "agent": "mx1", "instance": "018bcfe5-687b-7fff-bfff-ffffffffffff", "agent_epoch": "7",
+            "first_seq": 1, "last_seq": 12, "announced_seq": 12,
+            "stored": 7, "duplicate": 0, "quarantined": 0, "pending": 0, "gaps": gaps,
+        }] })
+    };
+    let missing = says(json!([{ "first": 5, "last": 9 }]));
+    let url = gateway_that_says(vec![says(json!([])), missing.clone(), missing.clone()]);
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    fs::write(&token, "oa_x").unwrap();
+    let ask = ["completeness", "--url", &url, "--token-file", path(&token)];
+    check(&ask, 0, &["complete: no number is missing"]);
+    check(&ask, 3, &["5-9", "error: mail is missing"]);
+    let (code, stdout, stderr) = archivectl(&[&ask[..], &["-o", "json"]].concat());
+    let said: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((code, said), (Some(3), missing), "{stderr}");
 }
 
 #[test]

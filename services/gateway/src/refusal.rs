@@ -17,6 +17,7 @@ const CONFLICTS: &[(&str, &str, &str)] = &[
     ("HOLD_RELEASED", "hold-released", "The hold was released before"),
     ("NOT_QUARANTINED", "not-quarantined", "The mail is not in quarantine"),
     ("SHRED_EXISTS", "shred-exists", "There is another order of this id"),
+    ("SHRED_TOO_LARGE", "shred-too-large", "The order does not fit into one leaf"),
     ("PLAN_CHANGED", "plan-changed", "The plan no longer holds"),
     ("PLAN_EARLY", "plan-early", "The plan is of a time to come"),
 ];

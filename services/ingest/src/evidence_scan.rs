@@ -72,6 +72,13 @@ pub(crate) async fn policies(ledger: &LedgerClient) -> Result<(Vec<(u64, PolicyL
     }
 }
 
+/// The leaf of the archive's own log at `index`, if the log reaches so far and it puts policies in force.
+pub(crate) async fn policies_at(ledger: &LedgerClient, index: u64) -> Result<Option<PolicyLeaf>, Failure> {
+    let answer = ledger.leaves_of(&TenantOrArchive::Archive, index, 1).await?;
+    let found = answer.leaves.first().filter(|leaf| leaf.index == index);
+    Ok(found.and_then(|leaf| PolicyLeaf::parse(&leaf.body)))
+}
+
 /// One page of leaves.
 pub(crate) struct Page {
     /// Message leaves by index, and leaves that cannot be read. Other kinds are not ingest's to judge.

@@ -26,6 +26,11 @@ pub enum Finding {
     ActDiffers { tenant: Tenant, index: u64 },
     #[error("the retention policies in force are not those of leaf {index} of the archive's evidence log")]
     PoliciesDiffer { index: u64 },
+    #[error(
+        "set {version} of the retention policies has no leaf in the archive's evidence log, and none that says the same \
+         is about to be sent"
+    )]
+    PoliciesWithoutLeaf { version: u64 },
     #[error("the retention policies of leaf {index} of the archive's evidence log cannot be read: {why}")]
     PoliciesUnreadable { index: u64, why: String },
     #[error("{tenant}: the observation of seq {seq} of agent {agent} names a leaf that is not its own")]

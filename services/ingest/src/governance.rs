@@ -19,6 +19,8 @@ mod suspension;
 pub(crate) use acts::{settle, sweep};
 pub(crate) use certificate::certificate;
 pub(crate) use expiry::plan;
+#[doc(hidden)]
+pub use expiry_plan::ExpiryPlan;
 pub use expiry_plan::{EXPIRY_PLAN_BYTES_MAX, EXPIRY_PLAN_MESSAGES_MAX};
 pub(crate) use expiry_run::run;
 pub use expiry_run::{PLAN_CHANGED, PLAN_EARLY};
@@ -27,7 +29,7 @@ pub use holds::HOLD_MESSAGES_MAX;
 pub(crate) use holds::{HoldRequest, list_holds, release_hold, set_hold};
 pub use quarantine::NOT_QUARANTINED;
 pub(crate) use quarantine::{quarantined, release};
-pub use shred_order::{SHRED_EXISTS, SHRED_MESSAGES_MAX};
+pub use shred_order::{SHRED_EXISTS, SHRED_MESSAGES_MAX, SHRED_TOO_LARGE};
 pub(crate) use shred_order::{ShredOrder, finish, get, order};
 pub(crate) use suspension::lift;
 

@@ -41,9 +41,12 @@ pub use enrolment::{
 pub use failure::{Failure, FieldError};
 pub use finding::{Finding, OnProgress, Progress, Step};
 pub use fsck::fsck;
+#[doc(hidden)]
+pub use governance::ExpiryPlan;
 pub use governance::{
     EXPIRY_PLAN_BYTES_MAX, EXPIRY_PLAN_MESSAGES_MAX, HELD, HOLD_EXISTS, HOLD_MESSAGES_MAX, NOT_QUARANTINED,
-    PLAN_CHANGED, PLAN_EARLY, RETAINED, SHRED_EXISTS, SHRED_MESSAGES_MAX, SHREDDED, SUSPENDED,
+    PLAN_CHANGED, PLAN_EARLY, RETAINED, SHRED_EXISTS, SHRED_MESSAGES_MAX, SHRED_TOO_LARGE, SHREDDED,
+    SUSPENDED,
 };
 pub use observation_record::{MessageIs, ObservationRecord, RECORD_BYTES_MAX, RecordError};
 pub use offer::{Arrival, Offer, Parts};

@@ -13,6 +13,7 @@
 mod charset;
 mod collect;
 mod content;
+pub(crate) mod content_field;
 mod encoded_word;
 mod fields;
 mod header_addresses;

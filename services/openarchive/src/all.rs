@@ -4,7 +4,6 @@
 use std::{
     path::Path,
     sync::{Arc, OnceLock},
-    time::Duration,
 };
 
 use anyhow::bail;
@@ -13,16 +12,15 @@ use openarchive_private_postgres::STOP_SECONDS_MAX as POSTGRES_STOP_SECONDS_MAX;
 use openarchive_rpc::{DRAIN_SECONDS_MAX, ReloadingCertificate, ReloadingTls, TlsFiles};
 use openarchive_trust::{AgentsCa, CheckpointIntervals};
 use openarchive_worker::Fixity;
-use tokio::time::sleep;
 use tracing::info;
 
 use crate::{
     archive_file::ArchiveFile,
     config::{AllConfig, Environment},
     core::{Core, CoreSettings, ROLES_STOP_SECONDS_MAX},
-    database::{CLOSE_SECONDS_MAX, Database},
+    database::CLOSE_SECONDS_MAX,
     layout::DataDir,
-    listeners::{Front, FrontListeners, FrontTls, bind, told},
+    listeners::{Failure, Front, FrontListeners, FrontTls, bind, failure, told},
     probes, rebuild,
     roles::watch_signals,
 };
@@ -31,8 +29,6 @@ use crate::{
 /// that is given less has its database killed.
 const STOP_SECONDS_MAX: u64 =
     DRAIN_SECONDS_MAX + ROLES_STOP_SECONDS_MAX + CLOSE_SECONDS_MAX + POSTGRES_STOP_SECONDS_MAX;
-/// How often the database's server is looked at: without it nothing works, and a new start may mend it.
-const DATABASE_LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs until SIGTERM or SIGINT, then stops in order within [`STOP_SECONDS_MAX`].
 pub(crate) async fn run(path: &Path) -> anyhow::Result<()> {
@@ -59,8 +55,15 @@ pub(crate) async fn run(path: &Path) -> anyhow::Result<()> {
 
     let failure = tokio::select! {
         () = told(stop) => None,
-        why = failure(&mut core.database) => Some(why),
+        failure = failure(&mut core.database, &front) => match failure {
+            Failure::Database(why) => bail!(why),
+            Failure::Listener(why) => Some(why),
+        },
     };
+    if failure.is_some() {
+        // Not ready from now on: what is left of it only ends.
+        probes.abort();
+    }
     info!(seconds_at_most = STOP_SECONDS_MAX, "stops");
     front.drain().await;
     core.shutdown().await;
@@ -94,16 +97,6 @@ fn certificates(config: &AllConfig) -> anyhow::Result<FrontTls> {
         })?,
         rest: ReloadingCertificate::load(&tls.certificate, &tls.key)?,
     })
-}
-
-/// Why the database is gone, once it is.
-async fn failure(database: &mut Database) -> String {
-    loop {
-        if let Some(why) = database.failure() {
-            return why;
-        }
-        sleep(DATABASE_LOOK_INTERVAL).await;
-    }
 }
 
 #[cfg(test)]

@@ -16,8 +16,8 @@ pub(crate) const CLOSE_SECONDS_MAX: u64 = 5;
 /// Connections of the administrator's pool: migrations, a rebuild, an API token.
 const ADMIN_CONNECTIONS_MAX: u32 = 4;
 
-/// Connections of one service's pool. All together stay below the cluster's 100, with those of the sequencer and of the
-/// worker's listener, which are outside of pools.
+/// Connections of one service's pool. All together stay below the cluster's 100, with those of the sequencer, of the
+/// worker's listener and of a readiness probe for each role, which are outside of pools.
 const fn connections_max(role: DatabaseRole) -> u32 {
     match role {
         DatabaseRole::Ingest | DatabaseRole::Storage => 20,
@@ -94,7 +94,8 @@ mod tests {
     #[test]
     fn all_pools_together_leave_room_below_the_clusters_limit() {
         let pools: u32 = DatabaseRole::ALL.into_iter().map(connections_max).sum();
+        let probes = DatabaseRole::ALL.len() as u32;
         // 100 of the cluster, of which 3 are the superuser's; one sequencer, one listener, some for a person with psql.
-        assert!(pools + ADMIN_CONNECTIONS_MAX <= 97 - 2 - 10, "{pools}");
+        assert!(pools + ADMIN_CONNECTIONS_MAX + probes <= 97 - 2 - 10, "{pools}");
     }
 }

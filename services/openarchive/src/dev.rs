@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use openarchive_domain::SystemClock;
 use openarchive_edge::{agent::Agent, config::Config};
 use openarchive_schema::DatabaseRole;
@@ -25,14 +25,15 @@ use crate::{
     core::{Core, CoreSettings, own_agents_ca},
     endpoints::{self, Endpoints},
     layout::{DataDir, Secrecy, write_file},
-    listeners::{Front, FrontListeners, bind},
+    listeners::{Failure, Front, FrontListeners, bind, failure},
     probes, rebuild,
 };
 
 /// The agent that `dev` runs beside the core.
 const DEV_AGENT: &str = "dev";
 
-/// Runs until SIGTERM or SIGINT, then stops in order. With `smtp`, an agent runs beside the core.
+/// Runs until SIGTERM or SIGINT, then stops in order; also once its database or a socket is gone, which is an error. With
+/// `smtp`, an agent runs beside the core.
 pub(crate) async fn run(
     data: &Path,
     arguments: &CoreArguments,
@@ -59,7 +60,7 @@ pub(crate) async fn run(
         agents_ca: own_agents_ca(&data)?,
         fixity: Fixity::usual(Arc::new(SystemClock)),
     };
-    let core = Core::start(&data, &archive, settings).await?;
+    let mut core = Core::start(&data, &archive, settings).await?;
     let front = Front::of_authority(&core, listeners, &authority, &archive.domain)?;
     if let Some(admin) = admin {
         probes::serve(admin, Some(core.database.pool(DatabaseRole::Ingest)), front.stopped());
@@ -79,16 +80,26 @@ pub(crate) async fn run(
     running.write(&data)?;
     announce(&data, &archive, &running);
 
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    let failure = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        failure = failure(&mut core.database, &front) => match failure {
+            Failure::Database(why) => {
+                endpoints::remove(&data);
+                bail!(why);
+            }
+            Failure::Listener(why) => Some(why),
+        },
+    };
     endpoints::remove(&data);
     if let Some(agent) = agent {
         agent.stop().await;
     }
     front.drain().await;
     core.shutdown().await;
+    if let Some(why) = failure {
+        bail!(why);
+    }
     println!("stopped");
     Ok(())
 }

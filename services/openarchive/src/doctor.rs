@@ -11,7 +11,7 @@ mod tests;
 use std::{path::Path, process::ExitCode};
 
 use openarchive_domain::{Clock, SystemClock};
-use openarchive_private_postgres::find_binaries;
+use openarchive_private_postgres::{Binaries, PostgresError, find_binaries};
 use openarchive_topology::Role;
 use serde::Serialize;
 
@@ -102,8 +102,10 @@ pub(crate) async fn examine(
         vec![Finding::good("config", format!("{} has what {} needs", path.display(), role.name()))];
     findings.extend(certificate::examine(role.name(), &config.archive.domain, &config.tls, clock));
     findings.extend(folders::examine(&config));
+    let agents_ca = config.trust.as_ref().and_then(|trust| trust.agents_ca.as_ref());
+    findings.extend(certificate::agents_ca(agents_ca));
     if let Some(url) = &config.database {
-        findings.extend(database::examine(role, url, clock).await);
+        findings.extend(database::examine(role, &config, url, clock).await);
     }
     findings.extend(calls::examine(&config).await);
     findings
@@ -118,9 +120,14 @@ fn examine_all(path: &Path, environment: &Environment, clock: &dyn Clock) -> Vec
     let mut findings = vec![Finding::good("config", format!("{} has what all needs", path.display()))];
     findings.extend(certificate::examine("all", &config.archive.domain, &config.tls, clock));
     findings.extend(folders::examine_all(&config));
-    findings.push(match find_binaries() {
-        Ok(found) => Finding::good("postgres", format!("its programs are {}", found.postgres.display())),
-        Err(error) => Finding::bad("postgres", error.to_string(), ""),
-    });
+    findings.extend(certificate::agents_ca(config.agents_ca.as_ref()));
+    findings.push(postgres(find_binaries()));
     findings
+}
+
+fn postgres(found: Result<Binaries, PostgresError>) -> Finding {
+    found.map_or_else(
+        |error| Finding::bad("postgres", error.to_string(), ""),
+        |found| Finding::good("postgres", format!("its programs are {}", found.postgres.display())),
+    )
 }

@@ -41,3 +41,16 @@ impl Report {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_archive_with_notes_is_clean_and_one_with_damage_is_not() {
+        let note =
+            || Finding { service: "storage", what: "left by an interrupted write".to_owned(), damage: false };
+        assert!(Report::new(vec![]).clean && Report::new(vec![note(), note()]).clean);
+        assert!(!Report::new(vec![note(), Finding::damage("trust", "gone".to_owned())]).clean);
+    }
+}

@@ -9,9 +9,11 @@ use openarchive_topology::Role;
 use openarchive_trust::TrustHealth;
 use sqlx::PgPool;
 
+use crate::probes::DatabaseProbe;
+
 /// A view of a running core. Says no once it has stopped.
 pub(crate) struct CoreHealth {
-    pools: BTreeMap<DatabaseRole, PgPool>,
+    databases: BTreeMap<DatabaseRole, DatabaseProbe>,
     trust: TrustHealth,
     index: IndexServiceClient<RpcChannel>,
 }
@@ -26,7 +28,8 @@ impl CoreHealth {
         trust: TrustHealth,
         index: IndexServiceClient<RpcChannel>,
     ) -> Self {
-        Self { pools: DatabaseRole::ALL.into_iter().map(|role| (role, pool(role))).collect(), trust, index }
+        let probe = |role| (role, DatabaseProbe::new(pool(role)));
+        Self { databases: DatabaseRole::ALL.into_iter().map(probe).collect(), trust, index }
     }
 
     /// Whether its login reaches the database, and what it alone has works: trust the logs, index the index.
@@ -43,6 +46,6 @@ impl CoreHealth {
     }
 
     async fn has_database(&self, role: DatabaseRole) -> bool {
-        openarchive_schema::check(&self.pools[&role]).await.is_ok()
+        self.databases[&role].is_up().await
     }
 }

@@ -157,7 +157,7 @@ struct BundleAbout {
 
 #[derive(Subcommand)]
 enum AgentCommand {
-    /// Writes certificate, key, CA and log policy for an agent, and a configuration to start from.
+    /// Writes certificate, key, CA and log policy for an agent; docs/agent.md has a configuration to start from.
     Add {
         /// TENANT/NAME, both DNS labels.
         agent: AgentRef,

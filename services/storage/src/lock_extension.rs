@@ -1,6 +1,6 @@
-//! Keeping a blob for longer: a mail that comes later refers to it.
+//! Keeping a blob for longer: a mail that comes later refers to it, or it is the archive's own and stays while that lives.
 
-use openarchive_domain::RetentionClass;
+use openarchive_domain::{RetentionClass, Timestamp, lock_until};
 use openarchive_envelope::BlobScope;
 use openarchive_objects::{ObjectError, ObjectKey, ObjectStore};
 use sqlx::PgPool;
@@ -9,9 +9,12 @@ use uuid::Uuid;
 use crate::{
     StorageError,
     blob_id::BlobId,
-    catalogue::{KeepUntil, locked_blobs, note_locks, packs_to_lock},
+    catalogue::{KeepUntil, PackRow, locked_blobs, note_locks, packs_to_lock},
     pack_flush::key_file_is_locked,
 };
+
+/// How much of its time a lock of class `system` may have lost before it is extended, in milliseconds: a year.
+const SYSTEM_LOCK_LOST_MILLIS_MAX: i64 = 365 * 24 * 3600 * 1000;
 
 /// What extending locks needs.
 #[derive(Clone)]
@@ -50,6 +53,20 @@ impl LockExtender {
         note_locks(&self.pool, scope, &ids, keep.until).await?;
         // Asked again, not concluded: meanwhile a blob may have moved to a pack that nobody here has locked.
         locked_blobs(&self.pool, scope, class, blobs, keep.until).await
+    }
+
+    /// Locks a pack of the archive's own state and configuration anew from `now` on, if its lock has lost more than
+    /// [`SYSTEM_LOCK_LOST_MILLIS_MAX`]; does nothing to packs of mail, which have an end. May be repeated.
+    pub(crate) async fn renew(&self, row: &PackRow, now: Timestamp) -> Result<(), StorageError> {
+        let class = row.group.class;
+        let Some(locked) = row.lock_until.filter(|_| class == RetentionClass::System) else { return Ok(()) };
+        let keep = KeepUntil::new(lock_until(class, now)?);
+        if locked.as_millis() >= keep.until.as_millis() - SYSTEM_LOCK_LOST_MILLIS_MAX {
+            return Ok(());
+        }
+        extend_one(&self.objects, &row.object_key, keep).await?;
+        extend_one(&self.key_objects, &row.key_file_key, keep).await?;
+        note_locks(&self.pool, &row.group.scope, &[row.pack_id], keep.until).await
     }
 }
 

@@ -2,5 +2,6 @@
 
 pub mod database;
 pub mod mailbox;
+pub mod ports;
 pub mod sample_mail;
 pub mod smtp_client;

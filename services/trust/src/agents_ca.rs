@@ -140,6 +140,12 @@ impl AgentsCa {
     }
 }
 
+/// The key of a request (SubjectPublicKeyInfo, DER) if it would be certified: for the crate that fuzzes this.
+#[doc(hidden)]
+pub fn certified_key(csr: &[u8]) -> Result<Vec<u8>, CsrError> {
+    Ok(request::public_key(csr)?.subject_public_key_info())
+}
+
 /// Random, positive, and without a leading zero byte, so that it has one text (RFC 5280 section 4.1.2.2).
 fn serial() -> [u8; SERIAL_BYTES] {
     let mut serial = random::bytes::<SERIAL_BYTES>();

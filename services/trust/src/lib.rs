@@ -32,6 +32,8 @@ mod server;
 mod shared;
 mod trust;
 
+#[doc(hidden)]
+pub use agents_ca::certified_key;
 pub use agents_ca::{
     AGENT_CERTIFICATE_DAYS_MAX, AgentsCa, AgentsCaError, CSR_BYTES_MAX, CsrError, RSA_BITS_MIN,
 };
@@ -46,7 +48,7 @@ pub use server::{
     KEYS_PER_CALL_MAX, LEAF_BYTES_PER_CALL_MAX, LEAVES_PER_CALL_MAX, PROOFS_PER_CALL_MAX, TrustServer,
 };
 pub use shared::CLOCK_DIFFERENCE_MAX;
-pub use trust::{CheckpointIntervals, StartError, Trust, TrustConfig, policy_for};
+pub use trust::{CheckpointIntervals, StartError, Trust, TrustConfig, check_logs, check_name, policy_for};
 
 /// Epoch of a log that was never rolled over.
 pub const FIRST_LOG_EPOCH: u64 = 1;

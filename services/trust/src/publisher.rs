@@ -112,7 +112,7 @@ async fn publish_log(shared: Arc<Shared>, log: Arc<LogState>) {
 }
 
 /// Returns when the log has grown and its interval is over. Whoever waits for a proof makes it come sooner, but never
-/// sooner than an interval after the last checkpoint.
+/// sooner than an interval after the last checkpoint, unless the process is about to stop.
 async fn due(shared: &Shared, log: &LogState, last: Instant, interval: Duration) {
     let (mut durable, published) = (log.durable.subscribe(), log.published.subscribe());
     // Both fail only if the log's state is gone, and then nobody asks any more.
@@ -123,7 +123,11 @@ async fn due(shared: &Shared, log: &LogState, last: Instant, interval: Duration)
         () = sleep_until(grown + interval) => {}
         () = log.wanted.notified() => {}
     }
-    sleep_until(last + interval).await;
+    let mut hurry = shared.hurry.subscribe();
+    tokio::select! {
+        () = sleep_until(last + interval) => {}
+        () = stopped(&mut hurry) => {}
+    }
 }
 
 /// Says it once for each reason: a log that stays refused does not fill the journal.

@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) logs: LogStates,
     /// Turns true when the service is to end.
     pub(crate) stop: watch::Sender<bool>,
+    /// Turns true when the process is about to stop: who waits for a checkpoint then waits for no interval.
+    pub(crate) hurry: watch::Sender<bool>,
     pub(crate) sequencing: watch::Sender<Sequencing>,
     /// How far this machine's clock was ahead of the database's when last compared.
     pub(crate) clock_difference_millis: AtomicI64,

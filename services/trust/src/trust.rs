@@ -167,7 +167,8 @@ impl Trust {
     pub async fn start(config: TrustConfig) -> Result<Self, StartError> {
         known_answer_test()?;
         check_name(&config.domain, &config.archive)?;
-        check_logs(&config).await?;
+        let tenants = config.tenants.as_deref();
+        check_logs(&config.pool, Some(&config.keys), &config.domain, &config.archive, tenants).await?;
         let kek = config.keys.kek().clone();
         let custody = Custody::load(kek, &config.pool, &config.objects, config.clock.clone()).await?;
         let (announce, announced) = mpsc::unbounded_channel();
@@ -185,6 +186,7 @@ impl Trust {
             clock: config.clock,
             logs: LogStates::new(announce),
             stop: watch::Sender::new(false),
+            hurry: watch::Sender::new(false),
             sequencing: watch::Sender::new(Sequencing::Starting),
             clock_difference_millis: AtomicI64::new(0),
         });
@@ -217,6 +219,17 @@ impl Trust {
             .expect("the names were checked at the start")
     }
 
+    /// From `stop` on, calls that wait for a checkpoint get one at once, whatever the intervals: a log's may be longer than
+    /// a server waits for its calls in hand. Nothing ends by that.
+    pub fn hurry_when(&self, mut stop: watch::Receiver<bool>) {
+        let shared = self.shared.clone();
+        tokio::spawn(async move {
+            if stop.wait_for(|stop| *stop).await.is_ok() {
+                shared.hurry.send_replace(true);
+            }
+        });
+    }
+
     /// Ends the tasks: the group and the checkpoints that have begun are finished, further appends are refused, and
     /// so is whoever waits for a proof.
     /// Leaves without a checkpoint stay in the database and are published after the next start.
@@ -241,7 +254,7 @@ pub fn policy_for(keys: &Keys, domain: &str, archive: &str, tenant: &Tenant) -> 
 }
 
 /// Every log that this archive can ever have must have an origin.
-fn check_name(domain: &str, archive: &str) -> Result<(), StartError> {
+pub fn check_name(domain: &str, archive: &str) -> Result<(), StartError> {
     let short = LogId::new(TenantOrArchive::Archive, LogId::CONFIG, FIRST_LOG_EPOCH)?;
     Origin::new(domain, archive, short)?;
     let longest = "x".repeat(openarchive_domain::NAME_BYTES_MAX);
@@ -250,28 +263,35 @@ fn check_name(domain: &str, archive: &str) -> Result<(), StartError> {
     if bytes > ORIGIN_BYTES_MAX { Err(StartError::NameTooLong { bytes }) } else { Ok(()) }
 }
 
-/// The logs in the database must be this archive's, and their keys ours.
-async fn check_logs(config: &TrustConfig) -> Result<(), StartError> {
-    let logs = log_rows::all_logs(&config.pool).await.map_err(|error| match error {
+/// The logs in the database must be this archive's, their keys `keys`, and their tenants among `tenants`; what is `None`
+/// is not looked at. Answers how many logs there are. Writes nothing.
+pub async fn check_logs(
+    pool: &PgPool,
+    keys: Option<&Keys>,
+    domain: &str,
+    archive: &str,
+    tenants: Option<&[Tenant]>,
+) -> Result<usize, StartError> {
+    let logs = log_rows::all_logs(pool).await.map_err(|error| match error {
         RowsError::Database(error) => StartError::Database(error),
         RowsError::Damage(damage) => StartError::Damage(damage),
     })?;
-    for log in logs {
+    for log in &logs {
         let found = log.origin.to_string();
-        if log.origin.domain() != config.domain || log.origin.archive() != config.archive {
-            let (domain, archive) = (config.domain.clone(), config.archive.clone());
+        if log.origin.domain() != domain || log.origin.archive() != archive {
+            let (domain, archive) = (domain.to_owned(), archive.to_owned());
             return Err(StartError::OtherArchive { found, domain, archive });
         }
-        if log.verifier_key != config.keys.verifier(&log.origin).to_string() {
+        if keys.is_some_and(|keys| log.verifier_key != keys.verifier(&log.origin).to_string()) {
             return Err(StartError::ForeignKeys { origin: found });
         }
-        if let (Some(tenants), TenantOrArchive::Tenant(tenant)) = (&config.tenants, log.log().owner())
+        if let (Some(tenants), TenantOrArchive::Tenant(tenant)) = (tenants, log.log().owner())
             && !tenants.contains(tenant)
         {
             return Err(StartError::TenantMissing { tenant: tenant.clone() });
         }
     }
-    Ok(())
+    Ok(logs.len())
 }
 
 #[cfg(test)]

@@ -2,12 +2,15 @@
 
 use openarchive_ledger::{
     commitment::Field,
-    policy::{PolicyError, PolicyFailure},
+    policy::{Policy, PolicyError, PolicyFailure},
     receipt::Failure,
     shred_certificate::CertificateFailure,
 };
 
-use crate::report::Finding;
+use crate::{
+    report::Finding,
+    shred::{SENTENCE_NOT_IDENTIFIED, SENTENCE_SHRED_NOT_ANCHORED},
+};
 
 pub(crate) fn of_policy_file(error: &PolicyError) -> Finding {
     Finding { code: "policy_unreadable", sentence: format!("The policy file cannot be read: {error}.") }
@@ -76,6 +79,18 @@ pub(crate) fn of_certificate(failure: &CertificateFailure) -> Finding {
         }
     };
     Finding { code, sentence }
+}
+
+/// What keeps a certificate in which nothing is broken from being verified.
+pub(crate) fn of_what_was_not_given(policy: Option<&Policy>, identified: Option<u64>) -> Vec<Finding> {
+    let mut missing = Vec::new();
+    if policy.is_none() {
+        missing.push(Finding { code: "not_anchored", sentence: SENTENCE_SHRED_NOT_ANCHORED.to_owned() });
+    }
+    if identified.is_none() {
+        missing.push(Finding { code: "not_identified", sentence: SENTENCE_NOT_IDENTIFIED.to_owned() });
+    }
+    missing
 }
 
 fn of_policy(failure: PolicyFailure) -> (&'static str, String) {

@@ -16,7 +16,7 @@ pub use report::{
     EXIT_CONSISTENT_NOT_ANCHORED, EXIT_FAILED, EXIT_VERIFIED, Finding, Outcome, Proved, Report,
     SENTENCE_NOT_ANCHORED,
 };
-pub use shred::{SENTENCE_SHRED_NOT_ANCHORED, ShredReport};
+pub use shred::{SENTENCE_NOT_IDENTIFIED, SENTENCE_SHRED_NOT_ANCHORED, ShredReport};
 
 use openarchive_domain::Digest;
 use openarchive_ledger::{policy::Policy, receipt::verify_receipt, shred_certificate::verify_certificate};
@@ -41,7 +41,8 @@ pub fn verify_message(message: Digest, proof: &str, policy: Option<&str>) -> Rep
 /// the message that the order names. With `receipt`, a proof of the message that was given out before it was shredded, it
 /// also verifies that one of those leaves was this message; without, that is the word of whoever made the file.
 ///
-/// Without a policy the best outcome is [`Outcome::ConsistentNotAnchored`]. A policy that cannot be read fails.
+/// Without a policy, or without a receipt, the best outcome is [`Outcome::ConsistentNotAnchored`]. A policy that cannot
+/// be read fails.
 pub fn verify_shred(certificate: &str, policy: Option<&str>, receipt: Option<&str>) -> ShredReport {
     let policy = match policy.map(str::parse::<Policy>).transpose() {
         Ok(policy) => policy,
@@ -49,7 +50,9 @@ pub fn verify_shred(certificate: &str, policy: Option<&str>, receipt: Option<&st
     };
     match verify_certificate(certificate, policy.as_ref(), receipt) {
         Err(failures) => ShredReport::failed(failures.iter().map(findings::of_certificate).collect()),
-        Ok(verified) if policy.is_some() => ShredReport::verified(verified),
-        Ok(verified) => ShredReport::not_anchored(verified),
+        Ok(verified) => match findings::of_what_was_not_given(policy.as_ref(), verified.identified) {
+            missing if missing.is_empty() => ShredReport::verified(verified),
+            missing => ShredReport::not_anchored(missing, verified),
+        },
     }
 }

@@ -8,9 +8,9 @@ use crate::report::{Finding, Outcome, shown};
 /// What it means that no policy was given.
 pub const SENTENCE_SHRED_NOT_ANCHORED: &str = "No policy was given, so no signature was checked: order, leaves and \
      tree agree with each other, but anybody could have made such a certificate.";
-/// What stays a word where no receipt was given.
-const SENTENCE_NOT_IDENTIFIED: &str = "which message it was is the word of whoever made this file, for nothing signs \
-     it: a receipt from before the shredding would prove it";
+/// What it means that no receipt was given.
+pub const SENTENCE_NOT_IDENTIFIED: &str = "No receipt of the message from before the shredding was given: which message \
+     it was is the word of whoever made this file, for nothing signs it.";
 
 /// The answer to the verification of one shred certificate. `Display` is for people, [`ShredReport::to_json`] for
 /// programs.
@@ -30,20 +30,15 @@ impl ShredReport {
         Self { outcome: Outcome::Failed, findings, proved: None }
     }
 
-    pub(crate) fn not_anchored(proved: VerifiedCertificate) -> Self {
-        let sentence = SENTENCE_SHRED_NOT_ANCHORED.to_owned();
-        Self {
-            outcome: Outcome::ConsistentNotAnchored,
-            findings: vec![Finding { code: "not_anchored", sentence }],
-            proved: Some(Box::new(proved)),
-        }
+    pub(crate) fn not_anchored(findings: Vec<Finding>, proved: VerifiedCertificate) -> Self {
+        Self { outcome: Outcome::ConsistentNotAnchored, findings, proved: Some(Box::new(proved)) }
     }
 
     pub const fn outcome(&self) -> Outcome {
         self.outcome
     }
 
-    /// Each broken thing; empty if and only if verified.
+    /// Each thing that is broken or missing; empty if and only if verified.
     pub fn findings(&self) -> &[Finding] {
         &self.findings
     }
@@ -110,9 +105,8 @@ impl fmt::Display for ShredReport {
 fn write_proved(proved: &VerifiedCertificate, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let VerifiedCertificate { message, order, observations, shredded_at, identified } = proved;
     writeln!(f, "  message   {message}")?;
-    match identified {
-        Some(index) => writeln!(f, "            shown by the receipt to be leaf {index}")?,
-        None => writeln!(f, "            {SENTENCE_NOT_IDENTIFIED}")?,
+    if let Some(index) = identified {
+        writeln!(f, "            shown by the receipt to be leaf {index}")?;
     }
     writeln!(f, "  log       {}", order.origin)?;
     let cause = order.leaf.cause;

@@ -1,7 +1,9 @@
 //! Shred certificates: the ledger's committed vector, and what is said of each way to break it.
 
 use insta::assert_snapshot;
-use openarchive_ledger::{leaf_proof::LeafProof, note::Signer, shred_certificate::ShredCertificate};
+use openarchive_ledger::{
+    leaf_proof::LeafProof, note::Signer, receipt::Receipt, shred_certificate::ShredCertificate,
+};
 
 use super::*;
 
@@ -9,6 +11,14 @@ const CERTIFICATE: &str = include_str!("../../ledger/fixtures/shred-certificate.
 const POLICY: &str = include_str!("../../ledger/fixtures/trust.policy");
 /// Of the same mail and the same log, but of a leaf that the order does not name.
 const RECEIPT: &str = include_str!("../../ledger/fixtures/receipt.tlog-proof");
+
+/// Of the mail's leaf that the certificate shows first: what the mail's owner kept.
+fn own_receipt() -> String {
+    let LeafProof { leaf, index, hashes, checkpoint_note } =
+        ShredCertificate::parse(CERTIFICATE).unwrap().observations.swap_remove(0);
+    let openings = Receipt::parse(RECEIPT).unwrap().openings;
+    Receipt { leaf, openings, index, hashes, checkpoint_note }.to_text()
+}
 
 fn changed(change: impl FnOnce(&mut ShredCertificate)) -> String {
     let mut certificate = ShredCertificate::parse(CERTIFICATE).unwrap();
@@ -25,13 +35,13 @@ fn check(certificate: &str, policy: &str, receipt: Option<&str>, codes: &[&str])
 }
 
 #[test]
-fn the_committed_certificate_verifies_under_its_policy() {
-    let report = verify_shred(CERTIFICATE, Some(POLICY), None);
+fn the_committed_certificate_verifies_under_its_policy_with_a_receipt() {
+    let report = verify_shred(CERTIFICATE, Some(POLICY), Some(&own_receipt()));
     assert_eq!((report.outcome(), report.outcome().exit_code()), (Outcome::Verified, 0));
     assert_snapshot!(report, @r"
     verified
       message   sha256:574b2ba208a13a90aef3ab080eddaecf1a8d4c4a4941bbaf97483a7d4b322f27
-                which message it was is the word of whoever made this file, for nothing signs it: a receipt from before the shredding would prove it
+                shown by the receipt to be leaf 4
       log       archive.example.com/main/acme/evidence/1
       order     07070707-0707-0707-0707-070707070707 for erasure, by tok-1
                 leaf 8 in a tree of 9 leaves
@@ -44,14 +54,23 @@ fn the_committed_certificate_verifies_under_its_policy() {
     let json = report.to_json();
     assert_eq!(json["proved"]["order"]["cause"], "erasure");
     assert_eq!(json["proved"]["observations"], serde_json::json!(["4", "6"]));
-    assert_eq!(json["proved"]["identified_by_receipt"], false);
+    assert_eq!(json["proved"]["identified_by_receipt"], true);
 }
 
 #[test]
-fn without_a_policy_it_is_consistent_but_not_anchored() {
-    let report = verify_shred(CERTIFICATE, None, None);
-    assert_eq!((report.outcome(), report.outcome().exit_code()), (Outcome::ConsistentNotAnchored, 4));
-    assert_eq!(report.findings()[0].sentence, SENTENCE_SHRED_NOT_ANCHORED);
+fn without_a_policy_or_a_receipt_it_is_consistent_but_not_anchored() {
+    let receipt = own_receipt();
+    for (policy, receipt, missing) in [
+        (None, Some(&*receipt), &[SENTENCE_SHRED_NOT_ANCHORED][..]),
+        (Some(POLICY), None, &[SENTENCE_NOT_IDENTIFIED]),
+        (None, None, &[SENTENCE_SHRED_NOT_ANCHORED, SENTENCE_NOT_IDENTIFIED]),
+    ] {
+        let report = verify_shred(CERTIFICATE, policy, receipt);
+        assert_eq!((report.outcome(), report.outcome().exit_code()), (Outcome::ConsistentNotAnchored, 4));
+        let found: Vec<&str> = report.findings().iter().map(|finding| &*finding.sentence).collect();
+        assert_eq!(found, missing);
+        assert_eq!(report.to_json()["proved"]["identified_by_receipt"], receipt.is_some());
+    }
 }
 
 #[test]

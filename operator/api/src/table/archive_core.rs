@@ -185,6 +185,17 @@ fn changes(rows: &mut Rows) {
         &[(tenants, renamed)],
     );
     rows.change_accepted("another version", &[], &[("/spec/version", json!("0.2.0"))]);
+    let volume = ("spec", "are what the volume was made with");
+    let standalone = "/spec/standalone";
+    let none = || (standalone, Value::Null);
+    let of_size = |size: &str| (standalone, json!({"size": size}));
+    let of_class = |class: &str| (standalone, json!({"storageClass": class}));
+    rows.change_refused("the volume's size changes", volume, &[of_size("60Gi")], &[of_size("70Gi")]);
+    rows.change_refused("a size other than the default goes", volume, &[of_size("60Gi")], &[none()]);
+    rows.change_accepted("the default size is written down", &[none()], &[of_size("50Gi")]);
+    rows.change_refused("the volume's class changes", volume, &[of_class("fast")], &[of_class("slow")]);
+    rows.change_refused("the volume gets a class", volume, &[none()], &[of_class("fast")]);
+    rows.change_accepted("the volume's class stays", &[of_class("fast")], &[of_class("fast")]);
     rows.change_refused(
         "the profile changes",
         ("spec", "profile is immutable"),

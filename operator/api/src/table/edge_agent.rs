@@ -1,9 +1,11 @@
 //! EdgeAgent.
 
+use std::slice;
+
 use serde_json::{Value, json};
 
 use super::{Row, archive_core::metadata, rows::Rows};
-use crate::Kind;
+use crate::{AGENT_CIDRS_MAX, Kind};
 
 fn peer() -> Value {
     json!({"cidrs": ["192.0.2.0/24"], "journalMode": "ExchangeReport"})
@@ -106,6 +108,25 @@ fn peers(rows: &mut Rows) {
     );
     let nobody = ("spec.listeners[0].peers[0]", "name at least one address range");
     rows.refused("a peer without addresses", nobody, &[("/spec/listeners/0/peers/0/cidrs", json!([]))]);
+    address_ranges(rows);
+}
+
+/// As many as an agent may have, each as long as one can be, of as many peers as there may be.
+fn address_ranges(rows: &mut Rows) {
+    const EACH: usize = AGENT_CIDRS_MAX / (16 * 32);
+    let cidrs = |from: usize, count: usize| -> Vec<String> {
+        (from..from + count).map(|number| format!("{}{number:04x}/128", "ffff:".repeat(7))).collect()
+    };
+    let peer = |peer: usize| json!({"cidrs": cidrs(peer * EACH, EACH), "journalMode": "ExchangeReport"});
+    let listener = |listener: usize| {
+        let peers: Vec<_> = (0..32).map(|number| peer(32 * listener + number)).collect();
+        json!({"name": format!("listener-{listener:05}"), "port": 2000 + listener, "peers": peers})
+    };
+    let most = ("/spec/listeners", (0..16).map(listener).collect::<Value>());
+    rows.accepted("the most and the longest address ranges", slice::from_ref(&most));
+    let one_more = ("/spec/listeners/0/peers/0/cidrs", json!(cidrs(0, EACH + 1)));
+    let too_many = ("spec.listeners", "an agent has at most 4096 address ranges");
+    rows.refused("one address range more", too_many, &[most, one_more]);
 }
 
 fn buffer(rows: &mut Rows) {

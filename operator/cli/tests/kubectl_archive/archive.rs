@@ -4,7 +4,6 @@
 use std::{
     fmt::Debug,
     fs,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::Duration,
@@ -12,7 +11,7 @@ use std::{
 
 use k8s_openapi::api::{
     authorization::v1::SubjectAccessReview,
-    core::v1::{ConfigMap, Namespace, Secret},
+    core::v1::Namespace,
     rbac::v1::{Role, RoleBinding},
 };
 use kube::{
@@ -21,9 +20,8 @@ use kube::{
     core::NamespaceResourceScope,
     runtime::wait::await_condition,
 };
-use openarchive_e2e::{free_port, program};
 use openarchive_operator_api::{ArchiveCore, crds};
-use openarchive_operator_cluster::Cluster;
+use openarchive_operator_cluster::{ArchiveProcess, Cluster};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
@@ -38,11 +36,9 @@ pub(crate) struct Site {
     pub(crate) client: Client,
     pub(crate) namespace: &'static str,
     pub(crate) kubeconfig: PathBuf,
-    /// Where trust, storage and ingest of the archive `main` are.
-    pub(crate) grpc: u16,
+    pub(crate) archive: ArchiveProcess,
     pub(crate) folder: tempfile::TempDir,
     operator: Option<Child>,
-    archive: Option<Child>,
 }
 
 impl Site {
@@ -54,10 +50,9 @@ impl Site {
         let made: Namespace = serde_json::from_value(json!({"metadata": {"name": namespace}})).unwrap();
         Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &made).await.unwrap();
         let kubeconfig = cluster.kubeconfig(&format!("admin-{namespace}"), Some("system:masters")).unwrap();
-        let folder = tempfile::Builder::new().prefix("oa-plugin-").tempdir_in("/var/tmp").unwrap();
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let grpc = free_port();
-        Some(Self { cluster, client, namespace, kubeconfig, grpc, folder, operator: None, archive: None })
+        let folder = tempfile::tempdir().unwrap();
+        let archive = ArchiveProcess::new().unwrap();
+        Some(Self { cluster, client, namespace, kubeconfig, archive, folder, operator: None })
     }
 
     pub(crate) fn api<K>(&self) -> Api<K>
@@ -68,7 +63,7 @@ impl Site {
     }
 
     pub(crate) fn overrides(&self) -> String {
-        format!("main-all.{}.svc:9443=127.0.0.1:{}", self.namespace, self.grpc)
+        self.archive.dial_override(self.namespace)
     }
 
     /// With the way to the archive that tests have.
@@ -147,47 +142,15 @@ impl Site {
 
     /// What the cluster would mount.
     pub(crate) async fn mount(&self) {
-        let root = self.folder.path();
-        for (secret, folder) in [("main-all-tls", "tls"), ("main-agents-ca", "agents-ca")] {
-            let secret = self.api::<Secret>().get(secret).await.unwrap();
-            fs::create_dir_all(root.join(folder)).unwrap();
-            for (key, value) in secret.data.unwrap() {
-                let path = root.join(folder).join(key);
-                fs::write(&path, value.0).unwrap();
-                fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
-            }
-        }
-        for folder in ["data", "tmp"] {
-            fs::create_dir_all(root.join(folder)).unwrap();
-        }
-        let config = self.api::<ConfigMap>().get("main-config").await.unwrap().data.unwrap();
-        let mut config: Value = serde_json::from_str(&config["openarchive.yaml"]).unwrap();
-        let here = |path: &Value, from: &str, to: &str| {
-            json!(path.as_str().unwrap().replace(from, root.join(to).to_str().unwrap()))
-        };
-        for key in ["certificate", "key", "ca"] {
-            config["tls"][key] = here(&config["tls"][key], "/etc/openarchive-tls", "tls");
-        }
-        for key in ["certificate", "key"] {
-            let path = &config["trust"]["agentsCa"][key];
-            config["trust"]["agentsCa"][key] = here(path, "/etc/openarchive-agents-ca", "agents-ca");
-        }
-        config["dataDir"] = json!(root.join("data"));
-        config["tmpDir"] = json!(root.join("tmp"));
-        let at = |port: u16| json!(format!("127.0.0.1:{port}"));
-        config["listen"] = json!({"grpc": at(self.grpc), "rest": at(free_port()), "admin": at(free_port())});
-        fs::write(root.join("openarchive.yaml"), config.to_string()).unwrap();
+        self.archive.mount(&self.client, self.namespace).await.unwrap();
     }
 
     pub(crate) fn run_archive(&mut self) {
-        let mut command = Command::new(program("openarchive"));
-        command.args(["all", "--config"]).arg(self.folder.path().join("openarchive.yaml"));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(self.log("archive.log"));
-        self.archive = Some(command.spawn().unwrap());
+        self.archive.start().unwrap();
     }
 
     pub(crate) fn stop_archive(&mut self) {
-        end(self.archive.take());
+        self.archive.stop();
     }
 
     /// A kubeconfig of a user who has these rights in the namespace and no others; they are in force.
@@ -227,21 +190,14 @@ impl Site {
     }
 }
 
-fn end(process: Option<Child>) {
-    if let Some(mut process) = process {
-        let _ = Command::new("kill").arg(process.id().to_string()).status();
-        let _ = process.wait();
-    }
-}
-
 impl Drop for Site {
     fn drop(&mut self) {
-        end(self.operator.take());
-        end(self.archive.take());
+        if let Some(mut operator) = self.operator.take() {
+            let _ = Command::new("kill").arg(operator.id().to_string()).status();
+            let _ = operator.wait();
+        }
         if std::thread::panicking() {
-            for log in ["operator.log", "archive.log"] {
-                last_lines(&self.folder.path().join(log));
-            }
+            last_lines(&self.folder.path().join("operator.log"));
         }
     }
 }

@@ -208,7 +208,7 @@ async fn an_export_of_a_running_archive_verifies_without_it_and_every_change_to_
 
 /// By nothing but the API server, with the rights that the documentation names.
 async fn through_the_api_server(site: &Site, export: &str, policy: &str) {
-    let kubelet = Kubelet::start(([127, 0, 0, 1], site.grpc).into());
+    let kubelet = Kubelet::start(([127, 0, 0, 1], site.archive.grpc()).into());
     kubelet.register(site.client.clone()).await;
     let auditor = site.person("auditor", &rights::with_ledger()).await;
     let ask = |args: &[&str]| plugin(&auditor, &[&["--namespace", site.namespace], args].concat());

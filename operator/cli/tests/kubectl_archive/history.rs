@@ -91,7 +91,10 @@ impl World {
     }
 
     fn findings(&self, args: &[&str]) -> (Option<i32>, Vec<String>) {
-        let (status, text) = self.plugin(&[&["config", "verify", "mail", "--json"], args].concat());
+        let args = [&["--namespace", self.namespace, "config", "verify", "mail", "--json"], args].concat();
+        let output = plugin(&self.kubeconfig, &args);
+        let (status, text) = said(&output);
+        assert!(!text.is_empty(), "{status:?} {}", complained(&output));
         let report: Value = serde_json::from_str(&text).unwrap();
         let codes =
             report["findings"].as_array().unwrap().iter().map(|one| one["code"].as_str().unwrap().to_owned());

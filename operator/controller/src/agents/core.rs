@@ -1,14 +1,15 @@
 //! What the archive knows of an agent, and what it is asked to do about it.
 
-use std::time::Duration;
+use std::{cmp::Reverse, time::Duration};
 
 use openarchive_domain::{AgentRef, Digest, Timestamp};
-use openarchive_operator_api::CertificateStatus;
+use openarchive_operator_api::{CertificateStatus, InstanceStatus};
 use openarchive_proto::ingest::v1::{
-    CreateEnrolmentRequest, ListAgentsRequest, RevokeAgentRequest,
+    AgentSummary, CreateEnrolmentRequest, ListAgentsRequest, RevokeAgentRequest,
     catalogue_service_client::CatalogueServiceClient,
 };
 use tonic::{Code, Request, Status};
+use uuid::Uuid;
 
 use crate::{Halt, Reason, core::Core};
 
@@ -18,6 +19,8 @@ const DEADLINE: Duration = Duration::from_secs(15);
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 /// The archive's longest, so that a bundle outlives a weekend.
 const TOKEN_HOURS: u32 = 168;
+/// Buffers of one agent in its status: whoever loses one volume after the other sees the newest.
+pub(super) const INSTANCES_SHOWN_MAX: usize = 16;
 
 /// An agent that has shown itself to the archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +31,7 @@ pub(super) struct Seen {
     /// As of then, it took no mail any more and held none.
     pub(super) is_drained: bool,
     pub(super) certificate: Option<CertificateStatus>,
+    pub(super) instances: Vec<InstanceStatus>,
 }
 
 /// A token that lets one agent in, once, and what the agent checks receipts with.
@@ -44,14 +48,29 @@ pub(super) async fn seen(core: &Core, agent: &AgentRef) -> Result<Option<Seen>, 
     let answer = CatalogueServiceClient::new(core.ingest.clone()).list_agents(request).await;
     let agents = answer.map_err(|status| unreachable("tell its agents", &status))?.into_inner().agents;
     // One name may have had several instances: the one that spoke last counts.
-    let of_name = agents.into_iter().filter(|found| found.agent == agent.name.as_str());
-    let found = of_name.max_by_key(|found| found.last_seen.parse::<Timestamp>().ok());
-    Ok(found.map(|found| Seen {
+    let mut of_name: Vec<_> = agents.into_iter().filter(|found| found.agent == agent.name.as_str()).collect();
+    of_name.sort_by_key(|found| Reverse(found.last_seen.parse::<Timestamp>().ok()));
+    Ok(of_name.first().map(|found| Seen {
         reported_at: found.last_seen.parse().ok(),
         buffered_messages: found.buffered_messages,
         is_drained: found.draining && found.buffered_messages == 0,
         certificate: certificate(&found.certificate_not_after, &found.certificate_sha256, agent),
+        instances: instances(&of_name),
     }))
+}
+
+/// Of the newest first, in an order that does not change with who reports.
+pub(super) fn instances(newest_first: &[AgentSummary]) -> Vec<InstanceStatus> {
+    let mut shown: Vec<_> = newest_first.iter().take(INSTANCES_SHOWN_MAX).collect();
+    shown.sort_by_key(|found| (found.instance.clone(), found.agent_epoch));
+    let status = |found: &AgentSummary| InstanceStatus {
+        instance: Uuid::from_slice(&found.instance).unwrap_or_default().to_string(),
+        epoch: found.agent_epoch.to_string(),
+        version: found.version.clone(),
+        last_receipt_index: found.last_leaf_index.and_then(|index| index.try_into().ok()),
+        gaps: found.missing.try_into().unwrap_or(i64::MAX),
+    };
+    shown.into_iter().map(status).collect()
 }
 
 fn certificate(not_after: &str, sha256: &[u8], agent: &AgentRef) -> Option<CertificateStatus> {

@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use kube::{Resource, ResourceExt};
-use openarchive_operator_api::{ArchiveCore, EdgeAgent, EdgeAgentStatus, Placement};
+use openarchive_operator_api::{ArchiveCore, EdgeAgent, Placement};
 
 use super::{
     apply::bring,
@@ -9,7 +9,7 @@ use super::{
     bundle::{bundle, expires_at},
     core::seen,
     dereference::{World, dereference},
-    removal,
+    missing, removal,
     status::{Observed, status},
     validate::{Place, ValidAgent, validate},
 };
@@ -21,6 +21,7 @@ use crate::{
     finalizer,
     objects::Objects,
     status_writer::write_status,
+    told::tell_ready,
 };
 
 /// An agent in the cluster shows its certificate to the archive soon after its start, and nothing tells the operator then.
@@ -33,9 +34,9 @@ pub(crate) async fn reconcile(agent: Arc<EdgeAgent>, context: Arc<Context>) -> R
         if !finalizer::is_held(&*agent) {
             return Ok(RESYNC_AFTER);
         }
-        removal::remove(&context, &agent).await
+        Box::pin(removal::remove(&context, &agent)).await
     } else {
-        pass(&context, &agent, &mut observed).await
+        Box::pin(pass(&context, &agent, &mut observed)).await
     };
     let old = agent.status.clone().unwrap_or_default();
     let halt = outcome.as_ref().err();
@@ -43,8 +44,10 @@ pub(crate) async fn reconcile(agent: Arc<EdgeAgent>, context: Arc<Context>) -> R
         return Ok(RESYNC_AFTER);
     }
     let new = status(&old, agent.metadata.generation, &observed, halt, context.now());
+    let key = format!("{}/{}", agent.namespace().unwrap_or_default(), agent.name_any());
+    missing::show(&key, &new.instances);
     if write_status(&context, &*agent, agent.status.as_ref(), &new).await? {
-        tell(&context, &agent, &old, &new).await;
+        tell_ready(&context, &*agent, &old.conditions, &new.conditions).await;
     }
     let is_known = observed.certificate.is_some() || agent.spec.placement == Placement::External;
     outcome.map(|()| if is_known { RESYNC_AFTER } else { LOOK_AGAIN_AFTER })
@@ -59,16 +62,15 @@ async fn pass(context: &Context, agent: &EdgeAgent, observed: &mut Observed) -> 
     }
     let valid = validate(agent, &world.valid)?;
     let core = core(context, &world)?;
-    if core.is_some() {
-        // Before the archive is asked to let it in: from then on somebody must be told when it goes.
-        finalizer::hold(context, agent).await?;
-    }
     let seen = match &core {
-        Some(core) => Some(seen(core, &valid.identity).await),
+        Some(core) => seen(core, &valid.identity).await.ok(),
         None => None,
     };
-    let has_enrolled = seen.as_ref().and_then(|seen| Some(seen.as_ref().ok()?.is_some()));
-    observed.certificate = seen.and_then(|seen| seen.ok()?).and_then(|seen| seen.certificate);
+    let has_enrolled = seen.as_ref().map(Option::is_some);
+    if let Some(seen) = seen.flatten() {
+        observed.certificate = seen.certificate;
+        observed.instances = seen.instances;
+    }
     let ground = ground(context, &world, None);
     fits(&valid, &ground)?;
     let is_in = match &valid.place {
@@ -76,11 +78,14 @@ async fn pass(context: &Context, agent: &EdgeAgent, observed: &mut Observed) -> 
         Place::External => has_enrolled,
     };
     let bundle = bundle(context, &valid, &world, core.as_ref(), is_in).await?;
+    // Between the making of a token and its handing over: whoever is held may have been let in, and nobody else was.
+    finalizer::hold(context, agent).await?;
     let until = expires_at(&bundle).unwrap_or_default().to_owned();
     let mut built = build(&valid, &world.valid, &ground);
     built.secrets.push(bundle);
     let is_held = !is_rolled_out(&world.archive);
-    let now = bring(context, agent, &world.valid, &built, &world.live, is_held).await?;
+    let (now, left) = bring(context, agent, &world.valid, &built, &world.live, is_held).await?;
+    observed.left = Some(left);
     observed.ready = match (&valid.place, has_enrolled) {
         (Place::InCluster { .. }, _) => "it takes mail".to_owned(),
         (Place::External, Some(true)) => "it has enrolled".to_owned(),
@@ -154,19 +159,4 @@ fn waits(agent: &ValidAgent, now: &Objects, is_held: bool, archive: &str) -> Res
         Some(what) => pending(what),
         None => Ok(()),
     }
-}
-
-/// An event for each change of Ready.
-async fn tell(context: &Context, agent: &EdgeAgent, old: &EdgeAgentStatus, new: &EdgeAgentStatus) {
-    let ready = |status: &EdgeAgentStatus| {
-        let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready")?;
-        Some((ready.status.clone(), ready.reason.clone(), ready.message.clone()))
-    };
-    let (was, Some((status, reason, message))) = (ready(old), ready(new)) else { return };
-    if was.is_some_and(|(old_status, old_reason, _)| old_status == status && old_reason == reason) {
-        return;
-    }
-    let kind = if status == "True" { Reason::Reconciled } else { Reason::Progressing };
-    tracing::info!(agent = agent.name_any(), reason, message, "an agent is looked at");
-    context.tell(agent, kind, "Reconcile", format!("{reason}: {message}")).await;
 }

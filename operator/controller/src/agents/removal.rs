@@ -8,7 +8,7 @@ use openarchive_operator_api::{ANNOTATION_ABANDON, EdgeAgent};
 
 use super::{
     apply::bring,
-    build::{build, bundle_name},
+    build::build,
     bundle::believed,
     core::{Seen, revoke, seen},
     dereference::{World, archive_of, dereference},
@@ -19,7 +19,7 @@ use crate::{
     Context, Halt, Reason,
     core::Core,
     finalizer,
-    objects::{Objects, find_of_agent, named},
+    objects::{Objects, find_of_agent},
     prune::prune,
 };
 
@@ -50,18 +50,11 @@ pub(super) async fn remove(context: &Context, agent: &EdgeAgent) -> Result<(), H
         return end(context, agent, None).await;
     }
     let core = core.ok_or_else(|| waits("drain: its archive does not run"))?;
-    let has_bundle = named(&world.live.secrets, &bundle_name(&valid.name)).is_some();
-    let seen = match seen(&core, &valid.identity).await {
-        // Its archive has not answered since it was made, so most likely nobody was let in.
-        Err(_) if matches!(valid.place, Place::External) && !has_bundle => {
-            return end(context, agent, Some("its archive does not answer: it was not told")).await;
-        }
-        seen => seen?,
-    };
+    let seen = seen(&core, &valid.identity).await?;
     if let Some(left) = left(context, agent, &valid, &world, &core, seen.as_ref()).await? {
         return Err(waits(&left));
     }
-    // Whoever is held may have had a token.
+    // Also one that was never seen: whoever is held may have had a token.
     revoke(&core, &valid.identity).await?;
     end(context, agent, None).await
 }
@@ -108,12 +101,13 @@ fn without_owner(mut objects: Objects) -> Objects {
 /// Removes what the agent has in the cluster, but not its volume, and lets the object go.
 async fn end(context: &Context, agent: &EdgeAgent, untold: Option<&str>) -> Result<(), Halt> {
     if let Some(untold) = untold {
-        context.tell(agent, Reason::Draining, "Remove", untold.to_owned()).await;
+        context.tell(agent, Reason::CoreUnreachable, "Remove", untold.to_owned()).await;
     }
     let namespace = agent.namespace().unwrap_or_default();
     let archive = &agent.spec.archive_ref.name;
     let live = find_of_agent(&context.client, &namespace, archive, &agent.name_any()).await?;
     prune(context, &namespace, &Objects::default(), &live).await?;
+    context.stood.forget(agent);
     finalizer::release(context, agent).await
 }
 

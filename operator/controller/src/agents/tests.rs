@@ -3,14 +3,18 @@
 use std::{fs, path::Path};
 
 use k8s_openapi::{api::core::v1::PodTemplateSpec, jiff::Timestamp};
-use openarchive_operator_api::{ArchiveCore, EdgeAgent, EdgeAgentStatus};
+use openarchive_operator_api::{
+    AGENT_CIDRS_MAX, ArchiveCore, EdgeAgent, EdgeAgentStatus, InstanceStatus, table,
+};
+use openarchive_proto::ingest::v1::AgentSummary;
 use serde_json::{Value, json};
 
 use super::{
+    core::{INSTANCES_SHOWN_MAX, instances},
     render,
     status::{Observed, status},
 };
-use crate::{Halt, RESYNC_AFTER, Reason, archive, objects::Objects};
+use crate::{Halt, RESYNC_AFTER, Reason, Settings, archive, objects::Objects};
 
 const STANDALONE: &str = include_str!("../../../../docs/examples/standalone.yaml");
 
@@ -18,12 +22,16 @@ fn documents() -> impl Iterator<Item = Value> {
     STANDALONE.split("\n---\n").filter_map(|text| serde_saphyr::from_str::<Value>(text).ok())
 }
 
-fn valid_archive() -> archive::ValidArchive {
+fn archive_core() -> ArchiveCore {
     let found = documents().find(|document| document["kind"] == "ArchiveCore").unwrap();
     let mut archive: ArchiveCore = serde_json::from_value(found).unwrap();
     archive.metadata.uid = Some("6e5c1f3a-0000-4000-8000-000000000001".to_owned());
     archive.metadata.namespace.get_or_insert_with(|| "mail".to_owned());
-    archive::validate(&archive, &[]).unwrap()
+    archive
+}
+
+fn valid_archive() -> archive::ValidArchive {
+    archive::validate(&archive_core(), &[]).unwrap()
 }
 
 fn agent() -> EdgeAgent {
@@ -96,6 +104,30 @@ fn the_agent_itself_reads_the_configuration_that_is_built_for_it() {
     assert!(core.address.starts_with("https://") && core.address.ends_with(".svc:9443"), "{}", core.address);
 }
 
+/// Of the API server: 256 KiB of annotations, with the whole object in one of them as `kubectl apply` does; 1 MiB in a ConfigMap,
+/// and 1.5 MiB in any object.
+#[test]
+fn the_largest_agent_that_is_accepted_fits_with_everything_that_names_its_addresses() {
+    let rows = table::rows();
+    let largest =
+        rows.iter().find(|row| row.name.ends_with("the most and the longest address ranges")).unwrap();
+    assert!(largest.object.to_string().len() < 250 << 10);
+    let mut agent = agent();
+    agent.spec.listeners = serde_json::from_value(largest.object["spec"]["listeners"].clone()).unwrap();
+    let settings = Settings {
+        namespace: None,
+        operator_namespace: "openarchive".to_owned(),
+        image_registry: "registry.example.org/openarchive".to_owned(),
+    };
+    let objects = crate::render(&archive_core(), &[], &[agent], &settings).unwrap();
+    let mut naming = 0;
+    for object in objects.iter().map(Value::to_string) {
+        assert!(object.len() < 1 << 20, "{} bytes: {}", object.len(), &object[..200]);
+        naming += usize::from(object.matches("/128").count() == AGENT_CIDRS_MAX);
+    }
+    assert_eq!(naming, 2, "a ConfigMap and a NetworkPolicy");
+}
+
 #[test]
 fn a_volume_outlives_its_agent_and_nothing_else_does() {
     let objects = built();
@@ -124,6 +156,43 @@ fn what_the_archive_cannot_take_is_refused_with_what_to_do() {
         &|agent| agent.spec.buffer.as_mut().unwrap().high_water = "much".to_owned(),
         "spec.buffer.highWater",
     );
+}
+
+#[test]
+fn the_newest_buffers_of_an_agent_are_shown_in_an_order_that_stays() {
+    let summary = |number: u8| AgentSummary {
+        instance: vec![number; 16].into(),
+        agent_epoch: u64::MAX,
+        version: "0.1.0".to_owned(),
+        last_leaf_index: (number > 0).then_some(7),
+        missing: u64::from(number),
+        ..AgentSummary::default()
+    };
+    let numbers = |found: &[InstanceStatus]| found.iter().map(|one| one.gaps).collect::<Vec<_>>();
+    let all: Vec<_> = (0..=INSTANCES_SHOWN_MAX as u8).map(summary).collect();
+    let shown = instances(&all[..INSTANCES_SHOWN_MAX]);
+    assert_eq!(numbers(&shown), (0..16).collect::<Vec<_>>());
+    let mut reversed = all.clone();
+    reversed.reverse();
+    assert_eq!(
+        numbers(&instances(&reversed)),
+        (1..=16).collect::<Vec<_>>(),
+        "the one that reported first is left out"
+    );
+    assert_eq!((shown[0].last_receipt_index, shown[1].last_receipt_index), (None, Some(7)));
+    assert_eq!(
+        (&*shown[1].instance, &*shown[1].epoch),
+        ("01010101-0101-0101-0101-010101010101", "18446744073709551615")
+    );
+}
+
+#[test]
+fn what_a_status_says_of_an_agents_buffers_stays_while_the_archive_does_not_answer() {
+    let instances = instances(&[AgentSummary::default()]);
+    let old = EdgeAgentStatus { instances: instances.clone(), ..EdgeAgentStatus::default() };
+    let halt = Halt::waiting(Reason::CoreUnreachable, "the archive", RESYNC_AFTER);
+    let now = status(&old, Some(1), &Observed::default(), Some(&halt), Timestamp::UNIX_EPOCH);
+    assert_eq!(now.instances, instances);
 }
 
 /// sigs.k8s.io/cli-utils, kstatus.

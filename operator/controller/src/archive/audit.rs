@@ -2,6 +2,7 @@
 //! the archive's `config` log.
 
 mod history;
+mod policed;
 mod referring;
 
 use k8s_openapi::{ByteString, api::core::v1::Secret};
@@ -21,8 +22,9 @@ use crate::{
 };
 pub(crate) use history::History;
 use history::{Before, Known, known};
+pub(crate) use policed::network_policies;
 use referring::author;
-pub(crate) use referring::{Referring, referring};
+pub(crate) use referring::{Referring, edge_agents, referring};
 
 /// Component and name's end of the Secret that holds the key of the HMACs in snapshots.
 const MAC: &str = "snapshot-mac";

@@ -5,13 +5,17 @@ use kube::{Api, ResourceExt, api::ListParams};
 use openarchive_domain::Timestamp;
 use openarchive_operator_api::{
     ANNOTATION_ROTATE_CA, ArchiveCore, EdgeAgent, LABEL_COMPONENT, LABEL_INSTANCE, LABEL_NAME,
-    NetworkPolicySet, PART_OF, RetentionPolicy,
+    NetworkPolicySet, PART_OF, Placement, RetentionPolicy,
 };
 
-use super::certificates::Running;
+use super::{
+    audit::{Referring, edge_agents},
+    certificates::Running,
+};
 use crate::{
     Context, Halt,
-    objects::{self, Objects, list},
+    guard::list_referring,
+    objects::{self, Objects},
 };
 
 /// The cluster around one archive, of the moment.
@@ -20,6 +24,10 @@ pub(crate) struct World {
     /// The NetworkPolicySets that refer to the archive and that it does not own.
     pub network_policy_sets: Vec<NetworkPolicySet>,
     pub policies: Vec<RetentionPolicy>,
+    /// For whom network policies are built.
+    pub agents_in_cluster: Vec<EdgeAgent>,
+    /// As the specifications of its agents enter a snapshot: there may be ten thousand of them.
+    pub agents: Vec<Referring>,
     pub running: Running,
 }
 
@@ -27,31 +35,31 @@ pub(crate) async fn dereference(context: &Context, archive: &ArchiveCore) -> Res
     let name = archive.name_any();
     let namespace = archive.namespace().unwrap_or_default();
     let client = &context.client;
-    let live = objects::find(client, &namespace, &name).await?;
+    // First what people write: while some of it cannot be read, nothing of the archive is changed.
+    let sets: Vec<NetworkPolicySet> = list_referring(client, &namespace, &name).await?;
     // Also of an archive of this name that was there before, and whose objects are on their way out.
     let is_own =
         |set: &NetworkPolicySet| set.owner_references().iter().any(|owner| owner.kind == "ArchiveCore");
-    let sets: Vec<NetworkPolicySet> = list(client, &namespace, "").await?;
     let is_written = |set: &NetworkPolicySet| !is_own(set) && set.metadata.deletion_timestamp.is_none();
-    let sets = sets.into_iter().filter(|set| set.spec.archive_ref.name == name && is_written(set));
-    let policies: Vec<RetentionPolicy> = list(client, &namespace, "").await?;
-    let of_archive = |reference: &str, deleted: bool| reference == name && !deleted;
-    let agents: Vec<EdgeAgent> = list(client, &namespace, "").await?;
-    let agents = agents.iter().filter(|agent| agent.spec.archive_ref.name == name && shows_ours(agent));
-    let mut listening_agents: Vec<_> = agents.map(ResourceExt::name_any).collect();
-    listening_agents.sort();
-    let mut policies: Vec<_> = policies
-        .into_iter()
-        .filter(|policy| {
-            of_archive(&policy.spec.archive_ref.name, policy.metadata.deletion_timestamp.is_some())
-        })
-        .collect();
+    let mut policies: Vec<RetentionPolicy> = list_referring(client, &namespace, &name).await?;
+    policies.retain(|policy| policy.metadata.deletion_timestamp.is_none());
     policies.sort_by_key(ResourceExt::name_any);
+    let (listening_agents, agents_in_cluster, agents) = {
+        let mut agents: Vec<EdgeAgent> = list_referring(client, &namespace, &name).await?;
+        agents.sort_by_key(ResourceExt::name_any);
+        let listening = agents.iter().filter(|agent| shows_ours(agent)).map(ResourceExt::name_any);
+        let listening = listening.collect();
+        let specified = edge_agents(&namespace, &name, &agents)?;
+        agents.retain(|agent| agent.spec.placement == Placement::InCluster);
+        (listening, agents, specified)
+    };
     Ok(World {
-        network_policy_sets: sets.collect(),
-        running: running(context, archive, listening_agents).await?,
-        live,
+        live: objects::find(client, &namespace, &name).await?,
+        network_policy_sets: sets.into_iter().filter(is_written).collect(),
         policies,
+        agents_in_cluster,
+        agents,
+        running: running(context, archive, listening_agents).await?,
     })
 }
 

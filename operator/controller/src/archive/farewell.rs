@@ -34,7 +34,7 @@ pub(super) async fn farewell(context: &Context, archive: &ArchiveCore) -> Result
     if !finalizer::is_held(archive) {
         return Ok(RESYNC_AFTER);
     }
-    let untold = match in_time(last_snapshot(context, archive)).await {
+    let untold = match in_time(TRY_SECONDS_MAX, last_snapshot(context, archive)).await {
         Ok(Audit { last: Some(last), pending: 0, .. }) => {
             tracing::info!(
                 archive = archive.name_any(),
@@ -72,10 +72,12 @@ pub(super) async fn farewell(context: &Context, archive: &ArchiveCore) -> Result
 }
 
 /// A try that takes longer is as one that failed. What it did is found by the next.
-async fn in_time(last_snapshot: impl Future<Output = Result<Audit, Halt>>) -> Result<Audit, Halt> {
-    timeout(TRY_SECONDS_MAX, last_snapshot).await.unwrap_or_else(|_| {
-        let message =
-            format!("the ledger, which did not answer within {} seconds", TRY_SECONDS_MAX.as_secs());
+async fn in_time(
+    limit: Duration,
+    last_snapshot: impl Future<Output = Result<Audit, Halt>>,
+) -> Result<Audit, Halt> {
+    timeout(limit, last_snapshot).await.unwrap_or_else(|_| {
+        let message = format!("the ledger, which did not answer within {limit:?}");
         Err(Halt::waiting(Reason::CoreUnreachable, message, LOOK_AGAIN_AFTER))
     })
 }
@@ -89,4 +91,18 @@ async fn last_snapshot(context: &Context, archive: &ArchiveCore) -> Result<Audit
     let core = operator.map(|operator| dial(context, &valid, &operator)).transpose()?;
     let desk = Desk { context, archive, valid: &valid, live_secrets: &secrets, core: core.as_ref() };
     audit_deletion(&desk, History::read(context, archive).await?).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_ledger_that_never_answers_ends_the_try_so_that_the_deadline_is_looked_at() {
+        let audit = || Audit { last: None, pending: 1, waiting_for: None };
+        assert_eq!(in_time(TRY_SECONDS_MAX, async { Ok(audit()) }).await.unwrap(), audit());
+        let halt = in_time(Duration::from_millis(10), std::future::pending()).await.unwrap_err();
+        assert_eq!(halt.to_string(), "the ledger, which did not answer within 10ms");
+        assert!(TRY_SECONDS_MAX * 2 < LAST_SNAPSHOT_SECONDS_MAX, "there is more than one try");
+    }
 }

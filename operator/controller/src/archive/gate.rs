@@ -9,7 +9,7 @@ use openarchive_operator_api::LABEL_COMPONENT;
 use openarchive_topology::Role;
 
 use crate::{
-    apply::stands,
+    apply::was_applied,
     objects::{Objects, named},
 };
 
@@ -53,8 +53,9 @@ pub(crate) fn gate<'a>(built: &'a Objects, live: &Objects) -> (Vec<&'a Deploymen
         }
         blocked = members.iter().find_map(|member| {
             let live = named(&live.deployments, &member.name_any());
-            let is_ready = live
-                .is_some_and(|live| stands(*member, live) && deployment_progress(live).waiting_for.is_none());
+            let is_ready = live.is_some_and(|live| {
+                was_applied(*member, live) && deployment_progress(live).waiting_for.is_none()
+            });
             (!is_ready).then(|| format!("{} to be rolled out", component(*member)))
         });
         open.extend(members);

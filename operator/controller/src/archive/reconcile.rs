@@ -1,32 +1,35 @@
 use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::ObjectReference};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Secret};
 use kube::{Resource, ResourceExt};
 use openarchive_domain::Timestamp;
-use openarchive_operator_api::{ArchiveCore, ArchiveCoreStatus, LABEL_COMPONENT};
+use openarchive_operator_api::{ArchiveCore, LABEL_COMPONENT};
 use openarchive_telemetry::metrics;
+use serde_json::Value;
 
 use super::{
     ValidArchive,
-    audit::{Desk, History, Standing, audit, referring},
+    audit::{Desk, History, Standing, audit, network_policies as audited_policies, referring},
     build::{Ground, Volume, build, volume},
     certificates::{Certificates, certificates},
     dereference::{World, dereference},
     dial::dial,
     farewell::farewell,
     gate::{self, Held, Progress, gate},
+    given_secrets::given_secrets,
     status::{self, Observed},
-    validate::{Shape, validate},
+    validate::{Shape, one_set, validate},
 };
 use crate::{
     Context, Halt, RESYNC_AFTER, Reason,
-    apply::{Applied, Drift, apply, kind_of},
+    apply::{Drift, Restart, apply, kind_of},
     drift::same_quantity,
     finalizer, network_policies,
-    objects::{Kind, Objects, UNKNOWN_MANAGER, named},
+    objects::{Kind, Objects, Step, named},
     policies,
     prune::prune,
     status_writer::write_status,
+    told::{remaining, tell_drifts, tell_ready, tell_restarts},
 };
 
 /// Soonest that a pass is repeated because a date comes.
@@ -43,11 +46,14 @@ pub(crate) async fn reconcile(archive: Arc<ArchiveCore>, context: Arc<Context>) 
     let old = archive.status.clone().unwrap_or_default();
     if archive.spec.operation.paused {
         let paused = status::paused(&old, context.now());
-        write_status(&context, &*archive, archive.status.as_ref(), &paused).await?;
+        if write_status(&context, &*archive, archive.status.as_ref(), &paused).await? {
+            tell_ready(&context, &*archive, &old.conditions, &paused.conditions).await;
+        }
+        policies::wait(&context, &archive, Reason::Paused, "is paused").await?;
         return Ok(RESYNC_AFTER);
     }
     let mut observed = Observed::default();
-    let outcome = pass(&context, &archive, &mut observed).await;
+    let outcome = Box::pin(pass(&context, &archive, &mut observed)).await;
     let halt = outcome.as_ref().err();
     let mut new = status::status(&old, archive.metadata.generation, &observed, halt, context.now());
     if halt.is_some_and(|halt| matches!(halt, Halt::Transient { .. })) && old.observed_generation.is_some() {
@@ -55,9 +61,11 @@ pub(crate) async fn reconcile(archive: Arc<ArchiveCore>, context: Arc<Context>) 
         new.observed_generation =
             old.observed_generation.filter(|_| observed.services.is_none()).or(new.observed_generation);
     }
-    let written = write_status(&context, &*archive, archive.status.as_ref(), &new).await?;
-    if written {
-        tell(&context, &archive, &old, &new).await;
+    if write_status(&context, &*archive, archive.status.as_ref(), &new).await? {
+        tell_ready(&context, &*archive, &old.conditions, &new.conditions).await;
+    }
+    if matches!(halt, Some(Halt::Terminal { .. })) && !observed.policies_told {
+        policies::wait(&context, &archive, Reason::Progressing, "is stalled, and says why").await?;
     }
     outcome
 }
@@ -75,7 +83,7 @@ async fn pass(context: &Context, archive: &ArchiveCore, observed: &mut Observed)
     let valid = validate(archive, &sets)?;
     let history = History::read(context, archive).await?;
     observed.stopped = valid.stopped;
-    let made = certificates(context, &valid, &world.live.secrets, &world.running).await?;
+    let mut made = certificates(context, &valid, &world.live.secrets, &world.running).await?;
     observed.certificates = Some(made.reports.clone());
     let key = format!("{}/{}", valid.namespace, valid.name);
     let first_end = made.reports.iter().filter_map(|report| report.not_after.parse::<Timestamp>().ok()).min();
@@ -83,8 +91,14 @@ async fn pass(context: &Context, archive: &ArchiveCore, observed: &mut Observed)
         metrics::OPERATOR_CERTIFICATE_END.set([&key], (end.as_millis() / 1_000) as f64);
     }
     observed.exchange_waits_for.clone_from(&made.waiting);
+    made.secrets.extend(given_secrets(context, &valid, &world.live.secrets, &history).await?);
+    if let Err(several) = one_set(&sets) {
+        // Certificates run out all the same.
+        bring_secrets(context, archive, &valid, &made.secrets, &world, &history).await?;
+        return Err(several);
+    }
     let built = build(&valid, &ground(context, &valid, &world, &made));
-    let (live, held) = bring(context, archive, &valid, &built, &world, &history).await?;
+    let (live, held) = bring(context, archive, &valid, &built, &world, &history, observed).await?;
     let sets = live.network_policy_sets.iter().chain(&world.network_policy_sets);
     observed.network_waits_for = sets.into_iter().find_map(network_policies::waits_for);
     let services = services(&built, &live, &held);
@@ -96,37 +110,44 @@ async fn pass(context: &Context, archive: &ArchiveCore, observed: &mut Observed)
     let core = if is_up { Some(dial(context, &valid, &made.operator)?) } else { None };
     let live_secrets = &*world.live.secrets;
     let desk = Desk { context, archive, valid: &valid, live_secrets, core: core.as_ref() };
-    let audited = match standing(&built, &live, &held, &world) {
-        Ok(standing) => audit(&desk, history, &standing).await,
-        Err(halt) => Err(halt),
-    };
-    let audit = match audited {
-        Ok(audit) => audit,
-        Err(halt) => {
-            // What cannot be recorded is told; how long mail is kept does not wait for it.
-            policies::deliver(context, archive, &world.policies, core.as_ref()).await?;
-            return Err(halt);
-        }
-    };
-    metrics::OPERATOR_SNAPSHOTS_PENDING.set([&key], audit.pending as f64);
-    if audit.last.is_some() {
-        // From now on there is a ledger that must learn of the end.
-        finalizer::hold(context, archive).await?;
-    }
-    let waits = !is_up || audit.pending > 0;
-    observed.audit = Some(audit);
+    let policed = policed(context, &valid, &built, &world).await;
+    let standing = policed.and_then(|policed| standing(&built, &live, &held, &world, policed));
+    let pending = put_on_record(&desk, history, standing, observed).await;
+    observed.policies_told = true;
+    // What cannot be recorded is told; how long mail is kept does not wait for it, nor for a Job that failed.
+    let delivered = policies::deliver(context, archive, &world.policies, core.as_ref()).await;
     if let Some(failed) = live.jobs.iter().find(|job| gate::has_failed(job)) {
         let message =
             format!("Job {} failed: read its log, mend the cause, delete the Job", failed.name_any());
         return Err(Halt::terminal(Reason::MigrationFailed, message));
     }
-    policies::deliver(context, archive, &world.policies, core.as_ref()).await?;
+    let waits = pending? > 0 || !is_up;
+    delivered?;
     if waits && !valid.stopped {
         return Ok(LOOK_AGAIN_AFTER_MIN);
     }
     let until = made.look_again_at.as_millis() - context.clock.now().as_millis();
     let until = Duration::from_millis(u64::try_from(until).unwrap_or(0)).max(LOOK_AGAIN_AFTER_MIN);
     Ok(until.min(RESYNC_AFTER))
+}
+
+/// Puts what stands on record. Answers how many configurations are kept and not recorded yet.
+async fn put_on_record(
+    desk: &Desk<'_>,
+    history: History,
+    standing: Result<Standing, Halt>,
+    observed: &mut Observed,
+) -> Result<usize, Halt> {
+    let audit = audit(desk, history, &standing?).await?;
+    let key = format!("{}/{}", desk.valid.namespace, desk.valid.name);
+    metrics::OPERATOR_SNAPSHOTS_PENDING.set([&key], audit.pending as f64);
+    if audit.last.is_some() {
+        // From now on there is a ledger that must learn of the end.
+        finalizer::hold(desk.context, desk.archive).await?;
+    }
+    let pending = audit.pending;
+    observed.audit = Some(audit);
+    Ok(pending)
 }
 
 fn ground(context: &Context, valid: &ValidArchive, world: &World, made: &Certificates) -> Ground {
@@ -154,64 +175,25 @@ async fn bring(
     built: &Objects,
     world: &World,
     history: &History,
+    observed: &mut Observed,
 ) -> Result<(Objects, Held), Halt> {
-    let (open, held) = gate(built, &world.live);
-    let open: Vec<Deployment> = open.into_iter().cloned().collect();
-    let Objects {
-        service_accounts,
-        config_maps,
-        secrets,
-        services,
-        network_policy_sets,
-        jobs,
-        stateful_sets,
-        deployments: _, // `open` of them
-        disruption_budgets,
-    } = built;
     let live = &world.live;
-    let (namespace, name) = (&*valid.namespace, &*valid.name);
-    let mut told = Told { history, drifts: Vec::new(), deleted: Vec::new() };
-    let now = async {
-        Ok::<_, Halt>(Objects {
-            service_accounts: told.of(
-                &live.service_accounts,
-                apply(context, namespace, name, service_accounts, &live.service_accounts).await?,
-            ),
-            config_maps: told.of(
-                &live.config_maps,
-                apply(context, namespace, name, config_maps, &live.config_maps).await?,
-            ),
-            secrets: told.of(&live.secrets, apply(context, namespace, name, secrets, &live.secrets).await?),
-            services: told
-                .of(&live.services, apply(context, namespace, name, services, &live.services).await?),
-            network_policy_sets: told.of(
-                &live.network_policy_sets,
-                apply(context, namespace, name, network_policy_sets, &live.network_policy_sets).await?,
-            ),
-            jobs: told.of(&live.jobs, apply(context, namespace, name, jobs, &live.jobs).await?),
-            stateful_sets: told.of(
-                &live.stateful_sets,
-                apply(context, namespace, name, stateful_sets, &live.stateful_sets).await?,
-            ),
-            deployments: told
-                .of(&live.deployments, apply(context, namespace, name, &open, &live.deployments).await?),
-            disruption_budgets: told.of(
-                &live.disruption_budgets,
-                apply(context, namespace, name, disruption_budgets, &live.disruption_budgets).await?,
-            ),
-        })
-    };
-    let now = now.await;
+    let (open, held) = gate(built, live);
+    let open = Objects { deployments: open.into_iter().cloned().collect(), ..built.clone() };
+    let mut applying = Applying { context, valid, history, drifts: Vec::new(), restarts: Vec::new() };
+    let now = Objects::each(&open, live, &mut applying).await;
     // Also if a later object could not be brought back.
-    told.tell(context, archive).await;
+    tell_drifts(context, archive, &applying.drifts).await;
+    tell_restarts(context, archive, &applying.restarts).await;
     let mut now = now?;
+    observed.left = Some(remaining(&applying.drifts));
     let held_back = live
         .deployments
         .iter()
         .filter(|live| now.deployments.iter().all(|one| one.name_any() != live.name_any()));
     let held_back: Vec<_> = held_back.cloned().collect();
     now.deployments.extend(held_back);
-    for name in prune(context, namespace, built, live).await? {
+    for name in prune(context, &valid.namespace, built, live).await? {
         context
             .tell(archive, Reason::Reconciled, "Remove", format!("{name} is built no longer and was removed"))
             .await;
@@ -219,60 +201,49 @@ async fn bring(
     Ok((now, held))
 }
 
-/// What others did to the archive's objects, and what was undone.
-struct Told<'a> {
-    history: &'a History,
-    drifts: Vec<Drift>,
-    /// Kind and name of objects that were applied once, and were not there.
-    deleted: Vec<(&'static str, String)>,
-}
-
-impl Told<'_> {
-    fn of<K: Kind>(&mut self, live: &[K], applied: Applied<K>) -> Vec<K> {
-        let is_new = |name: &&String| {
-            named(live, name).is_none() && applied.drifts.iter().all(|drift| drift.name != **name)
-        };
-        let new = applied.written.iter().filter(is_new);
-        let deleted = new.filter(|name| self.history.has(kind_of::<K>(), name));
-        self.deleted.extend(deleted.map(|name| (kind_of::<K>(), name.clone())));
-        self.drifts.extend(applied.drifts);
-        applied.objects
-    }
-
-    /// An event, a count and a line in the log for each.
-    async fn tell(self, context: &Context, archive: &ArchiveCore) {
-        for Drift { kind, name, manager } in self.drifts {
-            let note = format!("{kind} {name} was changed by {manager} and is as built again");
-            tell_drift(context, archive, (kind, name), (&manager, "Correct"), note).await;
-        }
-        for (kind, name) in self.deleted {
-            let note = format!("{kind} {name} was deleted by {UNKNOWN_MANAGER} and is made anew");
-            tell_drift(context, archive, (kind, name), (UNKNOWN_MANAGER, "Remake"), note).await;
-        }
-    }
-}
-
-async fn tell_drift(
+/// [`bring`], of Secrets alone.
+async fn bring_secrets(
     context: &Context,
     archive: &ArchiveCore,
-    (kind, name): (&'static str, String),
-    (manager, action): (&str, &str),
-    note: String,
-) {
-    metrics::OPERATOR_DRIFTS.inc([kind]);
-    let about = ObjectReference {
-        kind: Some(kind.to_owned()),
-        name: Some(name.clone()),
-        namespace: archive.namespace(),
-        ..ObjectReference::default()
-    };
-    context.tell_about(archive, Some(about), Reason::DriftCorrected, action, note).await;
-    let archive = archive.name_any();
-    tracing::warn!(archive, kind, object = name, manager, "what somebody else did is undone");
+    valid: &ValidArchive,
+    secrets: &[Secret],
+    world: &World,
+    history: &History,
+) -> Result<(), Halt> {
+    let mut applying = Applying { context, valid, history, drifts: Vec::new(), restarts: Vec::new() };
+    let now = applying.kind(secrets, &world.live.secrets).await;
+    tell_drifts(context, archive, &applying.drifts).await;
+    now.map(drop)
+}
+
+struct Applying<'a> {
+    context: &'a Context,
+    valid: &'a ValidArchive,
+    history: &'a History,
+    /// What others did to the archive's objects.
+    drifts: Vec<Drift>,
+    restarts: Vec<Restart>,
+}
+
+impl Step for Applying<'_> {
+    async fn kind<K: Kind>(&mut self, built: &[K], live: &[K]) -> Result<Vec<K>, Halt> {
+        let applied = apply(self.context, &self.valid.namespace, &self.valid.name, built, live).await?;
+        // What was there when the last configuration was kept.
+        let applied = applied.with_remade(live, |name| self.history.has(kind_of::<K>(), name));
+        self.drifts.extend(applied.drifts);
+        self.restarts.extend(applied.restarts);
+        Ok(applied.objects)
+    }
 }
 
 /// What is on record when this pass ends: all that was built, but for what the gate holds back.
-fn standing(built: &Objects, live: &Objects, held: &Held, world: &World) -> Result<Standing, Halt> {
+fn standing(
+    built: &Objects,
+    live: &Objects,
+    held: &Held,
+    world: &World,
+    policed: Vec<Value>,
+) -> Result<Standing, Halt> {
     let is_held = |one: &&Deployment| {
         let component = one.labels().get(LABEL_COMPONENT);
         held.iter().any(|(held, _)| component == Some(held))
@@ -284,11 +255,29 @@ fn standing(built: &Objects, live: &Objects, held: &Held, world: &World) -> Resu
     let unwritable = |error: serde_json::Error| {
         Halt::terminal(Reason::InvalidSpec, format!("the configuration cannot be recorded: {error}"))
     };
-    Ok(Standing {
-        objects: applied.values().map_err(unwritable)?,
-        as_before: as_before.collect(),
-        referring: referring(&world.policies, &world.network_policy_sets).map_err(unwritable)?,
-    })
+    let mut referring = referring(&world.policies, &world.network_policy_sets).map_err(unwritable)?;
+    referring.extend(world.agents.iter().cloned());
+    let mut objects = applied.values().map_err(unwritable)?;
+    objects.extend(policed);
+    Ok(Standing { objects, as_before: as_before.collect(), referring })
+}
+
+/// The network policies of the one set that stands for the archive: somebody's, or its own.
+async fn policed(
+    context: &Context,
+    valid: &ValidArchive,
+    built: &Objects,
+    world: &World,
+) -> Result<Vec<Value>, Halt> {
+    let set = world.network_policy_sets.iter().chain(&built.network_policy_sets).next();
+    let url = match &valid.shape {
+        Shape::Standalone(_) => None,
+        Shape::Distributed(spec) => {
+            let secret = &spec.database.admin_secret_ref.name;
+            network_policies::database_url(context, &valid.namespace, secret).await?
+        }
+    };
+    audited_policies(valid, set, &world.agents_in_cluster, url.as_deref(), &context.settings)
 }
 
 fn services(built: &Objects, live: &Objects, held: &Held) -> Vec<Progress> {
@@ -306,18 +295,4 @@ fn services(built: &Objects, live: &Objects, held: &Held) -> Vec<Progress> {
         services.push(progress);
     }
     services
-}
-
-/// An event for each change of Ready's reason.
-async fn tell(context: &Context, archive: &ArchiveCore, old: &ArchiveCoreStatus, new: &ArchiveCoreStatus) {
-    let ready = |status: &ArchiveCoreStatus| {
-        let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready")?;
-        Some((ready.status.clone(), ready.reason.clone()))
-    };
-    let Some(condition) = new.conditions.iter().find(|condition| condition.type_ == "Ready") else { return };
-    if ready(old) == ready(new) {
-        return;
-    }
-    let reason = if condition.status == "True" { Reason::Reconciled } else { Reason::Progressing };
-    context.tell(archive, reason, "Reconcile", format!("{}: {}", condition.reason, condition.message)).await;
 }

@@ -8,7 +8,7 @@ use openarchive_operator_api::{
 };
 
 use super::gate::Progress;
-use crate::{Halt, Reason};
+use crate::{Halt, Reason, told::drifted};
 
 /// What a pass found out, as far as it came.
 #[derive(Debug, Clone, Default)]
@@ -21,7 +21,11 @@ pub(crate) struct Observed {
     pub audit: Option<Audit>,
     /// What is missing of the archive's own network policies.
     pub network_waits_for: Option<String>,
+    /// In words: objects that are not as built and stay so. `None`: the pass did not come so far.
+    pub left: Option<Vec<String>>,
     pub stopped: bool,
+    /// The retention policies were delivered, or told why they were not.
+    pub policies_told: bool,
     /// This version of the archive cannot run what was applied.
     pub engine_missing: Option<String>,
 }
@@ -75,6 +79,9 @@ pub(crate) fn status(
             ConditionType::CertificatesValid,
             (ConditionStatus::False, halt.reason().name(), &halt.to_string()),
         );
+    }
+    if let Some(left) = &observed.left {
+        set(ConditionType::Drifted, as_refs(&drifted(left)));
     }
     if let Some(audit) = &observed.audit {
         set(ConditionType::AuditRecorded, as_refs(&recorded(audit)));

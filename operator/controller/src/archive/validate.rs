@@ -53,6 +53,17 @@ pub(crate) struct Sized {
 pub(crate) const START_ORDER: [Role; 6] =
     [Role::Trust, Role::Storage, Role::Index, Role::Ingest, Role::Worker, Role::Gateway];
 
+/// Of several sets nobody can tell which one counts.
+pub(crate) fn one_set(network_policy_sets: &[String]) -> Result<(), Halt> {
+    if network_policy_sets.len() < 2 {
+        return Ok(());
+    }
+    let names = network_policy_sets.join(", ");
+    let message = format!("several NetworkPolicySets refer to this archive ({names}): keep one");
+    Err(Halt::terminal(Reason::InvalidSpec, message))
+}
+
+/// Of several sets it takes the first: ask [`one_set`] before anything is built.
 pub(crate) fn validate(archive: &ArchiveCore, network_policy_sets: &[String]) -> Result<ValidArchive, Halt> {
     let spec = &archive.spec;
     let invalid = |message: String| Halt::terminal(Reason::InvalidSpec, message);
@@ -64,16 +75,6 @@ pub(crate) fn validate(archive: &ArchiveCore, network_policy_sets: &[String]) ->
         .default
         .parse()
         .map_err(|error| invalid(format!("spec.retention.default: {error}")))?;
-    let network_policy_set = match network_policy_sets {
-        [] => None,
-        [one] => Some(one.clone()),
-        several => {
-            let names = several.join(", ");
-            return Err(invalid(format!(
-                "several NetworkPolicySets refer to this archive ({names}): keep one"
-            )));
-        }
-    };
     Ok(ValidArchive {
         name: archive.name_any(),
         namespace: archive.namespace().unwrap_or_default(),
@@ -85,7 +86,7 @@ pub(crate) fn validate(archive: &ArchiveCore, network_policy_sets: &[String]) ->
         stopped: spec.operation.stopped,
         exposure: spec.exposure.clone(),
         shape: shape(archive)?,
-        network_policy_set,
+        network_policy_set: network_policy_sets.first().cloned(),
     })
 }
 

@@ -4,7 +4,10 @@ use k8s_openapi::api::{
     core::v1::{Pod, Secret},
     networking::v1::NetworkPolicy,
 };
-use kube::{Api, Resource, ResourceExt, api::ListParams};
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{ListParams, PartialObjectMeta},
+};
 use openarchive_operator_api::{
     ArchiveCore, ConditionType, Conditions, EdgeAgent, Enforcement, LABEL_INSTANCE, LABEL_NAME,
     NetworkPolicySet, NetworkPolicySetStatus, PART_OF, PolicyMode,
@@ -20,9 +23,11 @@ use crate::{
     Context, Halt, RESYNC_AFTER, Reason,
     apply::apply,
     archive::{ValidArchive, build::facts, validate},
+    guard::list_referring,
     objects::{list, selector},
     prune::prune_kind,
     status_writer::write_status,
+    told::{tell_drifts, tell_ready},
 };
 
 /// While it is not known that the policies are enforced, or known that they are not.
@@ -36,12 +41,18 @@ pub(crate) async fn reconcile(set: Arc<NetworkPolicySet>, context: Arc<Context>)
     }
     let mut observed = Observed::default();
     let outcome = pass(&context, &set, &mut observed).await;
-    let before =
-        if observed.drifts.is_empty() { set.status.clone() } else { newest_status(&context, &set).await };
+    let (halt, now) = (outcome.as_ref().err(), context.now());
+    let after = |old: &NetworkPolicySetStatus| {
+        status(old, set.metadata.generation, set.spec.mode, &observed, halt, now)
+    };
+    let mut before = set.status.clone();
+    if before.as_ref().is_some_and(|before| *before != after(before)) {
+        before = newest_status(&context, &set).await;
+    }
     let old = before.clone().unwrap_or_default();
-    let halt = outcome.as_ref().err();
-    let new = status(&old, set.metadata.generation, set.spec.mode, &observed, halt, context.now());
+    let new = after(&old);
     if write_status(&context, &*set, before.as_ref(), &new).await? {
+        tell_ready(&context, &*set, &old.conditions, &new.conditions).await;
         tell_not_enforced(&context, &set, &old, &new).await;
     }
     outcome
@@ -88,26 +99,25 @@ async fn pass(context: &Context, set: &NetworkPolicySet, observed: &mut Observed
         policy.metadata.owner_references = set.controller_owner_ref(&()).map(|owner| vec![owner]);
     }
     let live: Vec<NetworkPolicy> = list(&context.client, &namespace, &selector(&archive.name)).await?;
-    observed.uncovered_pods = uncovered(context, &archive, &policies).await?;
+    let pods = pods(context, &archive).await?;
     match set.spec.mode {
         PolicyMode::Enforce => {
             let applied = apply(context, &namespace, &archive.name, &spelled_out(&policies), &live).await?;
-            for drift in &applied.drifts {
-                metrics::OPERATOR_DRIFTS.inc([drift.kind]);
-                let note = format!(
-                    "NetworkPolicy {} was changed by {} and is as built again",
-                    drift.name, drift.manager
-                );
-                context.tell(set, Reason::DriftCorrected, "Correct", note).await;
-            }
+            let applied = applied.with_remade(&live, |name| stood(set, name));
+            tell_drifts(context, set, &applied.drifts).await;
             observed.live = applied.objects;
             observed.written = applied.written;
             observed.drifts = applied.drifts;
-            prune_kind(context, &namespace, &policies, &live, &mut Vec::new()).await?;
+            prune_kind(context, &namespace, &policies, &live).await?;
         }
         // Nothing is written, nothing is removed: what was enforced before stays until somebody deletes it.
         PolicyMode::Audit => {}
     }
+    let standing = match set.spec.mode {
+        PolicyMode::Enforce => &observed.live,
+        PolicyMode::Audit => &live,
+    };
+    observed.uncovered_pods = uncovered(&pods, standing);
     let no_hash =
         |error: openarchive_ledger::jcs::JcsError| Halt::terminal(Reason::InvalidSpec, error.to_string());
     observed.fingerprints = fingerprints(&policies).map_err(no_hash)?;
@@ -119,6 +129,12 @@ async fn pass(context: &Context, set: &NetworkPolicySet, observed: &mut Observed
     let alarms = verdict == Enforcement::NotEnforced && set.spec.mode == PolicyMode::Enforce;
     metrics::OPERATOR_NOT_ENFORCED.set([&format!("{namespace}/{}", archive.name)], f64::from(alarms));
     Ok(if verdict == Enforcement::Verified || archive.stopped { RESYNC_AFTER } else { ASK_AGAIN_AFTER })
+}
+
+/// Whether the policy of that name stood at the end of the pass before.
+fn stood(set: &NetworkPolicySet, name: &str) -> bool {
+    let policies = set.status.iter().flat_map(|status| &status.policies);
+    policies.into_iter().any(|policy| policy.name == name && policy.uid.is_some())
 }
 
 /// With empty lists instead of none: what is not said nobody owns, and a rule that somebody adds there would stay.
@@ -135,14 +151,11 @@ fn spelled_out(policies: &[NetworkPolicy]) -> Vec<NetworkPolicy> {
 /// nobody's.
 async fn give_way(context: &Context, set: &NetworkPolicySet, namespace: &str) -> Result<(), Halt> {
     let name = &set.spec.archive_ref.name;
-    let sets: Vec<NetworkPolicySet> = list(&context.client, namespace, "").await?;
+    let sets: Vec<NetworkPolicySet> = list_referring(&context.client, namespace, name).await?;
     let is_own =
         |set: &NetworkPolicySet| set.owner_references().iter().any(|owner| owner.kind == "ArchiveCore");
-    let others = sets.iter().filter(|other| {
-        other.spec.archive_ref.name == *name
-            && other.uid() != set.uid()
-            && other.meta().deletion_timestamp.is_none()
-    });
+    let others =
+        sets.iter().filter(|other| other.uid() != set.uid() && other.meta().deletion_timestamp.is_none());
     let written: Vec<_> = others.filter(|other| !is_own(other)).map(ResourceExt::name_any).collect();
     if written.is_empty() {
         return Ok(());
@@ -173,9 +186,12 @@ async fn dereference(
         );
         Halt::terminal(Reason::ReferenceNotFound, message)
     })?;
+    if archive.spec.operation.paused {
+        let message = format!("archive {name} to go on: its spec.operation.paused is true");
+        return Err(Halt::waiting(Reason::Paused, message, RESYNC_AFTER));
+    }
     let valid = validate(&archive, &[])?;
-    let agents: Vec<EdgeAgent> = list(&context.client, namespace, "").await?;
-    let agents: Vec<_> = agents.into_iter().filter(|agent| agent.spec.archive_ref.name == *name).collect();
+    let agents: Vec<EdgeAgent> = list_referring(&context.client, namespace, name).await?;
     let url = match &archive.spec.database {
         Some(database) => database_url(context, namespace, &database.admin_secret_ref.name).await?,
         None => None,
@@ -184,7 +200,12 @@ async fn dereference(
     Ok((valid, facts))
 }
 
-async fn database_url(context: &Context, namespace: &str, name: &str) -> Result<Option<String>, Halt> {
+/// The URL of the owner of an archive's database, as its Secret has it.
+pub(crate) async fn database_url(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<String>, Halt> {
     let api: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
     let secret =
         api.get_opt(name).await.map_err(|error| Halt::kubernetes(format!("get Secret {name}"), error))?;
@@ -192,17 +213,17 @@ async fn database_url(context: &Context, namespace: &str, name: &str) -> Result<
     Ok(url.and_then(|url| String::from_utf8(url.0).ok()))
 }
 
-/// Pods of the archive that no policy selects: nothing protects them.
-async fn uncovered(
-    context: &Context,
-    archive: &ValidArchive,
-    policies: &[NetworkPolicy],
-) -> Result<Vec<String>, Halt> {
+/// Of the archive and of its agents.
+async fn pods(context: &Context, archive: &ValidArchive) -> Result<Vec<PartialObjectMeta<Pod>>, Halt> {
     let api: Api<Pod> = Api::namespaced(context.client.clone(), &archive.namespace);
     let labels = format!("{LABEL_NAME}={PART_OF},{LABEL_INSTANCE}={}", archive.name);
     let pods = api.list_metadata(&ListParams::default().labels(&labels)).await;
-    let pods = pods.map_err(|error| Halt::kubernetes("list pods", error))?.items;
-    let is_selected = |pod: &kube::core::PartialObjectMeta<Pod>| {
+    Ok(pods.map_err(|error| Halt::kubernetes("list pods", error))?.items)
+}
+
+/// Pods that none of `policies` selects, which are those that stand: nothing protects them.
+fn uncovered(pods: &[PartialObjectMeta<Pod>], policies: &[NetworkPolicy]) -> Vec<String> {
+    let is_selected = |pod: &PartialObjectMeta<Pod>| {
         policies.iter().filter_map(|policy| policy.spec.as_ref()?.pod_selector.as_ref()).any(|selector| {
             selector.match_labels.iter().flatten().all(|(key, value)| pod.labels().get(key) == Some(value))
                 && selector.match_expressions.is_none()
@@ -210,5 +231,5 @@ async fn uncovered(
     };
     let mut names: Vec<_> = pods.iter().filter(|pod| !is_selected(pod)).map(ResourceExt::name_any).collect();
     names.sort();
-    Ok(names)
+    names
 }

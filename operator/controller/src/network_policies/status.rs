@@ -9,10 +9,14 @@ use openarchive_operator_api::{
 use openarchive_operator_netpol::Fingerprint;
 
 use super::ask::Answer;
-use crate::{Halt, Reason, apply::Drift};
+use crate::{Halt, Reason, apply::Drift, told::in_words};
 
 /// Most names in `uncoveredPods`.
 const UNCOVERED_PODS_MAX: usize = 20;
+
+/// How long after the last correction the condition `Drifted` stays true: the pass that the correction itself wakes finds
+/// everything as built.
+pub(super) const DRIFT_SHOWN_SECONDS: i64 = 60 * 60;
 
 /// What a pass found out, as far as it came.
 #[derive(Debug, Default)]
@@ -114,6 +118,7 @@ fn conditions(
     now: Timestamp,
 ) {
     use ConditionStatus::{False, True, Unknown};
+    let before = corrected_lately(status, now);
     let mut set = |type_, state, reason: &str, message: &str| {
         set_condition(&mut status.conditions, type_, state, (reason, message), generation, now);
     };
@@ -146,12 +151,11 @@ fn conditions(
         }
     }
     if observed.graph_hash.is_some() {
-        let drifted = observed.drifts.first();
-        let message = drifted.map_or_else(String::new, |drift| {
-            format!("{} was changed by {} and is as built again", drift.name, drift.manager)
-        });
-        let reason = if drifted.is_some() { Reason::DriftCorrected } else { Reason::Reconciled };
-        set(ConditionType::Drifted, if drifted.is_some() { True } else { False }, reason.name(), &message);
+        let (state, reason, message) = match observed.drifts.first().map(in_words).or(before) {
+            Some(message) => (True, Reason::DriftCorrected, message),
+            None => (False, Reason::Reconciled, String::new()),
+        };
+        set(ConditionType::Drifted, state, reason.name(), &message);
     }
     if let Some(Answer { verdict, reason, .. }) = &observed.enforcement {
         let (state, name) = match verdict {
@@ -165,4 +169,14 @@ fn conditions(
         };
         set(ConditionType::EnforcementVerified, state, name, &format!("{reason}{audit}"));
     }
+}
+
+/// What is said of the last correction, while it is shown. A policy that is written meanwhile because something else was specified
+/// prolongs that.
+fn corrected_lately(status: &NetworkPolicySetStatus, now: Timestamp) -> Option<String> {
+    let drifted = status.conditions.of_type(ConditionType::Drifted)?;
+    let corrected = status.policies.iter().filter(|policy| policy.last_alien_manager.is_some());
+    let written = corrected.filter_map(|policy| policy.applied_at.as_ref()?.parse::<Timestamp>().ok());
+    let is_shown = now.as_second() < written.max()?.as_second() + DRIFT_SHOWN_SECONDS;
+    (is_shown && drifted.status == ConditionStatus::True.name()).then(|| drifted.message.clone())
 }

@@ -3,15 +3,16 @@ use openarchive_operator_api::{
     ArchiveCore, ConditionType, Conditions, Enforcement, NetworkPolicySet, NetworkPolicySetSpec,
     NetworkPolicySetStatus, PolicyMode,
 };
-use openarchive_operator_netpol::{Destination, Facts};
+use openarchive_operator_netpol::{Destination, Facts, Fingerprint};
 use serde_json::{Value, json};
 
 use super::{
     ask::Answer,
-    status::{Observed, status, waits_for},
+    status::{DRIFT_SHOWN_SECONDS, Observed, status, waits_for},
 };
 use crate::{
     Halt, RESYNC_AFTER, Reason, Settings,
+    apply::{Drift, End},
     archive::{build::facts, validate},
 };
 
@@ -68,6 +69,51 @@ fn a_verdict_that_stays_changes_nothing_and_a_pass_that_did_not_ask_forgets_noth
     let never = after(&none, PolicyMode::Enforce, &Observed::default(), 10);
     assert_eq!(never.enforcement.as_ref().unwrap().verdict, Enforcement::Unverified);
     assert_eq!(verified(&never), None);
+}
+
+/// A pass over one policy, which `manager` changed and which was brought back.
+fn corrected(manager: Option<&str>) -> Observed {
+    let drift = |manager: &str| Drift {
+        kind: "NetworkPolicy",
+        name: "main-all".to_owned(),
+        manager: manager.to_owned(),
+        end: End::Corrected,
+    };
+    let policy = json!({"metadata": {"name": "main-all", "uid": "1"}});
+    Observed {
+        graph_hash: Some("00".to_owned()),
+        fingerprints: vec![Fingerprint { name: "main-all".to_owned(), sha256: "00".to_owned(), rules: 1 }],
+        live: vec![serde_json::from_value(policy).unwrap()],
+        written: manager.map(|_| "main-all".to_owned()).into_iter().collect(),
+        drifts: manager.map(drift).into_iter().collect(),
+        ..Observed::default()
+    }
+}
+
+#[test]
+fn a_correction_is_shown_for_an_hour_and_writes_nothing_meanwhile() {
+    let drifted = |status: &NetworkPolicySetStatus| {
+        let condition = status.conditions.of_type(ConditionType::Drifted).unwrap();
+        (condition.status.clone(), condition.reason.clone(), condition.last_transition_time.0.as_second())
+    };
+    let is = |status: &str, reason: &str, since: i64| (status.to_owned(), reason.to_owned(), since);
+    let pass = |old: &NetworkPolicySetStatus, manager: Option<&str>, second: i64| {
+        after(old, PolicyMode::Enforce, &corrected(manager), second)
+    };
+    let begun = pass(&NetworkPolicySetStatus::default(), None, 0);
+    assert_eq!(drifted(&begun), is("False", "Reconciled", 0));
+    let first = pass(&begun, Some("an-alien"), 10);
+    assert_eq!(drifted(&first), is("True", "DriftCorrected", 10));
+    assert_eq!(pass(&first, None, 11), first);
+
+    let second = pass(&first, Some("another"), 1_000);
+    assert_eq!(drifted(&second), is("True", "DriftCorrected", 10));
+    let end = 1_000 + DRIFT_SHOWN_SECONDS;
+    assert_eq!(pass(&second, None, end - 1), second);
+    let over = pass(&second, None, end);
+    assert_eq!(drifted(&over), is("False", "Reconciled", end));
+    assert_eq!(over.policies, second.policies);
+    assert_eq!(pass(&over, None, end + 1), over);
 }
 
 fn set(status: NetworkPolicySetStatus, generation: i64) -> NetworkPolicySet {

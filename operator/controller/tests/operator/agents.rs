@@ -12,27 +12,35 @@ use k8s_openapi::api::{
     core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Service, ServiceAccount},
 };
 use kube::{
-    ResourceExt,
+    Client, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams},
 };
 use openarchive_e2e::{free_port, program};
 use openarchive_operator_api::{ArchiveCore, EdgeAgent};
+use openarchive_operator_cluster::{Fault, FaultProxy, Rule, audit::Request};
+use openarchive_operator_controller::client;
 use openarchive_testkit::smtp_client::SmtpClient;
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, sleep};
 
 use crate::{
+    kstatus::Standing,
     pod::{Pod, overrides},
+    reviewed::is_told,
     support::{Site, WAIT, has, site, standalone},
 };
 
 const MAIL: &[u8] = b"From: a@acme.example\r\nTo: b@acme.example\r\nSubject: hello\r\n\r\nA mail.\r\n";
 
-/// The archive's own process knows itself as `localhost`, so that agents reach it without a cluster's DNS.
 async fn running(name: &str) -> Option<(Site, Pod)> {
-    let mut site = site(name).await?;
-    let mut pod = Pod::new();
+    let site = site(name).await?;
     let client = site.operator_client().await;
+    Some(with_archive(site, client).await)
+}
+
+/// The archive's own process knows itself as `localhost`, so that agents reach it without a cluster's DNS.
+async fn with_archive(mut site: Site, client: Client) -> (Site, Pod) {
+    let mut pod = Pod::new();
     let dialled = overrides(&site, &pod);
     site.start(client, dialled).await;
     let mut archive = standalone("main");
@@ -44,7 +52,7 @@ async fn running(name: &str) -> Option<(Site, Pod)> {
     pod.mount(&site).await;
     pod.start();
     site.until::<ArchiveCore>("main", "is recorded", has("AuditRecorded", "True")).await;
-    Some((site, pod))
+    (site, pod)
 }
 
 fn in_cluster(name: &str, port: u16) -> Value {
@@ -206,6 +214,9 @@ async fn an_agent_in_the_cluster_takes_mail_and_sends_it_on_before_it_goes() {
     let port = free_port();
     site.apply::<EdgeAgent>(in_cluster("mx", port)).await;
     site.until::<EdgeAgent>("mx", "is ready", stands("Ready", "True", "Reconciled")).await;
+    assert_eq!(site.standing::<EdgeAgent>("mx").await, Standing::Current);
+    let wait = ["wait", "--for=condition=Ready", "--timeout=10s", "edgeagent/mx"];
+    assert_eq!(site.kubectl(&wait).await.code, 0);
     let labels = ListParams::default().labels("openarchive.dev/agent=mx");
     assert_eq!(site.api::<StatefulSet>().list(&labels).await.unwrap().items.len(), 1);
     assert_eq!(site.api::<Service>().list(&labels).await.unwrap().items.len(), 1);
@@ -236,12 +247,18 @@ async fn an_agent_in_the_cluster_takes_mail_and_sends_it_on_before_it_goes() {
     let mut session = session.start_tls_as(&roots, &format!("mx-edge.{}.svc", site.namespace)).unwrap();
     assert_eq!(session.send("a@acme.example", &["b@acme.example".to_owned()], MAIL).unwrap().code, 250);
     drop(session);
-    eventually("its certificate is known", async || {
+    let status = eventually("its certificate and its mail are known", async || {
         touch(&site, "mx").await;
         sleep(Duration::from_secs(1)).await;
-        site.api::<EdgeAgent>().get("mx").await.unwrap().status?.certificate
+        let status = site.api::<EdgeAgent>().get("mx").await.unwrap().status?;
+        status.instances.iter().any(|one| one.last_receipt_index.is_some()).then_some(status)
     })
     .await;
+    let certificate = status.certificate.unwrap();
+    assert_eq!((&*certificate.name, certificate.fingerprint.len()), ("acme/mx", 64));
+    let [instance] = &status.instances[..] else { panic!("{:?}", status.instances) };
+    assert_eq!((&*instance.version, instance.gaps), (env!("CARGO_PKG_VERSION"), 0));
+    assert!(instance.instance.parse::<uuid::Uuid>().is_ok_and(|instance| !instance.is_nil()), "{instance:?}");
 
     // Somebody else's change is undone.
     let patch = json!({"spec": {"replicas": 3}});
@@ -250,6 +267,11 @@ async fn an_agent_in_the_cluster_takes_mail_and_sends_it_on_before_it_goes() {
         set.and_then(|set| set.spec.as_ref()).is_some_and(|spec| spec.replicas == Some(1))
     })
     .await;
+    site.api::<Service>().delete("mx-edge", &DeleteParams::default()).await.unwrap();
+    let told = is_told(&site, "Service mx-edge was deleted by unknown and is made anew").await;
+    assert_eq!(told.regarding.unwrap().kind.as_deref(), Some("EdgeAgent"));
+    assert_eq!(told.related.unwrap().name.as_deref(), Some("mx-edge"));
+    assert!(site.api::<Service>().get_opt("mx-edge").await.unwrap().is_some());
 
     // It goes: no mail is taken, what is there is sent on, and only then; also where everything that it owns is taken first, and
     // where somebody takes it again.
@@ -258,6 +280,7 @@ async fn an_agent_in_the_cluster_takes_mail_and_sends_it_on_before_it_goes() {
         agent.and_then(|agent| agent.status.as_ref()?.waiting_for.as_deref()) == Some("drain")
     })
     .await;
+    assert_eq!(site.standing::<EdgeAgent>("mx").await, Standing::Terminating);
     let drains = |config: Option<&ConfigMap>| {
         config.is_some_and(|config| {
             let data = config.data.as_ref().unwrap();
@@ -335,4 +358,77 @@ async fn an_agent_elsewhere_begins_with_its_bundle_and_is_shut_out_when_it_is_de
         site.api::<EdgeAgent>().delete(name, &DeleteParams::default()).await.unwrap();
         site.until::<EdgeAgent>(name, "is gone", |agent: Option<&EdgeAgent>| agent.is_none()).await;
     }
+}
+
+/// Each way in which a call may fail, at the call that holds an agent.
+const FAULTS: [Fault; 6] = [
+    Fault::Status(409),
+    Fault::TooManyRequests { retry_after_seconds: 1 },
+    Fault::Status(500),
+    Fault::Hang,
+    Fault::Close,
+    Fault::LoseAnswer,
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_is_held_once_a_token_was_made_for_it_and_no_sooner() {
+    let Some(site) = site("held").await else { return };
+    let proxy = FaultProxy::start(&site.cluster, &site.user, None).await.unwrap();
+    let through = client(proxy.config().unwrap(), Duration::from_secs(4)).unwrap();
+    let (site, mut archive) = with_archive(site, through).await;
+    proxy.plan((1..).zip(FAULTS).map(|(nth, fault)| Rule::nth("patch", "edgeagents", nth, fault)));
+    let mark = site.mark();
+    let names: Vec<_> = (1..=FAULTS.len()).map(|number| format!("branch-{number}")).collect();
+    site.apply::<EdgeAgent>(in_cluster("mx", free_port())).await;
+    for name in &names {
+        site.apply::<EdgeAgent>(external(name)).await;
+    }
+    for name in names.iter().map(String::as_str).chain(["mx"]) {
+        site.until::<EdgeAgent>(name, "is ready", stands("Ready", "True", "Reconciled")).await;
+    }
+    assert_eq!(proxy.given().len(), FAULTS.len());
+    // Whatever failed: nobody gets a token, and no pod comes that looks for one, before it is held who is let in by it.
+    let requests = site.requests_since(mark);
+    let written = |resource: &str, name: &str| {
+        let is_it = |one: &Request| {
+            one.right.writes() && one.right.resource == resource && one.name == name && one.code < 300
+        };
+        requests.iter().position(is_it)
+    };
+    for name in names.iter().map(String::as_str).chain(["mx"]) {
+        let (held, handed) = (written("edgeagents", name), written("secrets", &format!("{name}-bundle")));
+        assert!(held.is_some() && held < handed, "{name}: {held:?}, {handed:?}");
+    }
+    assert!(written("edgeagents", "mx") < written("statefulsets", "mx-edge"));
+
+    archive.stop();
+    // No token was ever made for this one: it goes at once, with nobody there to be told.
+    site.apply::<EdgeAgent>(external("late")).await;
+    site.until::<EdgeAgent>("late", "waits", stands("Reconciling", "True", "CoreUnreachable")).await;
+    gone_at_once(&site, "late").await;
+    // For this one there was: it stays until the archive is back and shuts it out.
+    site.api::<EdgeAgent>().delete("branch-1", &DeleteParams::default()).await.unwrap();
+    site.until::<EdgeAgent>("branch-1", "waits", stands("Reconciling", "True", "CoreUnreachable")).await;
+    assert_eq!(site.standing::<EdgeAgent>("branch-1").await, Standing::Terminating);
+    assert!(site.api::<Secret>().get_opt("branch-1-bundle").await.unwrap().is_some());
+    archive.start();
+    eventually("it is revoked and goes", async || {
+        let agents = site.api::<EdgeAgent>();
+        let patch = json!({"metadata": {"labels": {"touched": free_port().to_string()}}});
+        let _ = agents.patch("branch-1", &PatchParams::default(), &Patch::Merge(&patch)).await;
+        sleep(Duration::from_millis(500)).await;
+        agents.get_opt("branch-1").await.unwrap().is_none().then_some(())
+    })
+    .await;
+    site.apply::<EdgeAgent>(external("branch-1")).await;
+    site.until::<EdgeAgent>("branch-1", "is refused", stands("Stalled", "True", "RefusedByCore")).await;
+    // Of that name nobody was let in again.
+    gone_at_once(&site, "branch-1").await;
+}
+
+/// Nothing holds it.
+async fn gone_at_once(site: &Site, name: &str) {
+    let agents = site.api::<EdgeAgent>();
+    agents.delete(name, &DeleteParams::default()).await.unwrap();
+    assert!(agents.get_opt(name).await.unwrap().is_none(), "{name} is held");
 }

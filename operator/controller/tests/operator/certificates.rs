@@ -13,10 +13,10 @@ use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{
     Api, ResourceExt,
     api::{Patch, PatchParams},
-    runtime::{WatchStreamExt, watcher},
+    runtime::{WatchStreamExt, wait::Condition as _, watcher},
 };
 use openarchive_domain::{Clock as _, FixedClock, SystemClock, Timestamp};
-use openarchive_operator_api::{ANNOTATION_ROTATE_CA, ArchiveCore};
+use openarchive_operator_api::{ANNOTATION_ROTATE_CA, ArchiveCore, NetworkPolicySet};
 use openarchive_operator_controller::core::DialOverrides;
 use openarchive_operator_pki::{Certificate, SECRETS_LOADED_SECONDS_MIN};
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, SanType};
@@ -25,7 +25,7 @@ use rustls::{
     time_provider::TimeProvider,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -33,7 +33,10 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::support::{Site, WAIT, has, site, standalone};
+use crate::{
+    life::{database, distributed, network_policy_set},
+    support::{Site, WAIT, has, is, site, standalone},
+};
 
 const DAY: i64 = 86_400_000;
 /// As trust signs them.
@@ -43,6 +46,8 @@ const FILES_READ: i64 = SECRETS_LOADED_SECONDS_MIN as i64 * 1_000;
 /// Of the clock, in one exchange.
 const STEPS_MAX: usize = 20;
 const SERVER: &str = "main-all-tls";
+/// Services of profile Distributed, of which the first is called by the last, too.
+const SERVICES: [&str; 6] = ["trust", "storage", "index", "ingest", "worker", "gateway"];
 const CALLER: &str = "main-operator-tls";
 const AGENTS_CA: &str = "main-agents-ca";
 const AUTHORITY: &str = "main-ca";
@@ -140,6 +145,10 @@ async fn call(client: &Loaded, server: &Loaded, name: &str, clock: &Arc<FixedClo
 /// Everybody who reads the Secrets, some of them one write behind.
 #[derive(Default)]
 struct World {
+    /// The Secret of each process that is called.
+    servers: Vec<String>,
+    /// Those of the processes that call, beside the agent.
+    callers: Vec<String>,
     /// What was written last, and what before.
     versions: BTreeMap<String, Vec<Arc<Loaded>>>,
     agent: Option<Arc<Loaded>>,
@@ -164,21 +173,34 @@ impl Drop for Watched {
 }
 
 /// Calls after each write, from now on.
-fn watch(site: &Site, clock: &Arc<FixedClock>) -> Watched {
-    let world = Arc::<Mutex<World>>::default();
+fn watch(site: &Site, clock: &Arc<FixedClock>, services: &[&str]) -> Watched {
+    let servers: Vec<_> = services.iter().map(|service| secret_of(service)).collect();
+    let mut callers = vec![CALLER.to_owned()];
+    callers.extend(servers.iter().skip(1).next_back().cloned());
+    let world = Arc::new(Mutex::new(World { servers, callers, ..World::default() }));
     let (shared, clock, api) = (world.clone(), clock.clone(), site.api::<Secret>());
-    let name = format!("main-all.{}.svc", site.namespace);
+    let namespace = site.namespace.clone();
     let task = tokio::spawn(async move {
         let ours = watcher::Config::default().labels("app.kubernetes.io/instance=main");
         let mut secrets = watcher(api, ours).default_backoff().applied_objects().boxed();
         while let Some(secret) = secrets.try_next().await.unwrap() {
-            written(&shared, &secret, &name, &clock).await;
+            written(&shared, &secret, &namespace, &clock).await;
         }
     });
     Watched { world, task }
 }
 
-async fn written(world: &Mutex<World>, secret: &Secret, server: &str, clock: &Arc<FixedClock>) {
+/// The Secret with a service's certificate.
+fn secret_of(service: &str) -> String {
+    format!("main-{service}-tls")
+}
+
+/// The name under which the service with that Secret is called.
+fn address_of(secret: &str, namespace: &str) -> String {
+    format!("{}.{namespace}.svc", secret.trim_end_matches("-tls"))
+}
+
+async fn written(world: &Mutex<World>, secret: &Secret, namespace: &str, clock: &Arc<FixedClock>) {
     let (servers, callers) = {
         let mut world = world.lock().unwrap();
         let name = secret.name_any();
@@ -189,7 +211,7 @@ async fn written(world: &Mutex<World>, secret: &Secret, server: &str, clock: &Ar
                 world.phases.push(phase);
             }
         }
-        if name == SERVER || name == CALLER {
+        if world.servers.contains(&name) || world.callers.contains(&name) {
             let versions = world.versions.entry(name).or_default();
             versions.push(Loaded::of_secret(secret, clock.now()));
             let gone = versions.len().saturating_sub(2);
@@ -202,19 +224,25 @@ async fn written(world: &Mutex<World>, secret: &Secret, server: &str, clock: &Ar
             let read = if is_read { versions.len() - 1 } else { 0 };
             versions[read..].to_vec()
         };
-        let mut callers: Vec<_> = of(CALLER).into_iter().map(|caller| ("the operator", caller)).collect();
-        callers.extend(world.agent.clone().map(|agent| ("the agent outside", agent)));
-        (of(SERVER), callers)
+        let callers =
+            world.callers.iter().flat_map(|name| of(name).into_iter().map(|one| (name.clone(), one)));
+        let mut callers: Vec<_> = callers.collect();
+        callers.extend(world.agent.clone().map(|agent| ("the agent outside".to_owned(), agent)));
+        let servers = world.servers.iter().flat_map(|name| {
+            let versions = of(name).into_iter().rev().enumerate();
+            versions.map(|(age, one)| (age, address_of(name, namespace), one))
+        });
+        (servers.collect::<Vec<_>>(), callers)
     };
     for (who, caller) in callers {
-        for (age, from) in servers.iter().rev().enumerate() {
+        for (age, server, from) in &servers {
             let outcome = call(&caller, from, server, clock).await;
             let mut world = world.lock().unwrap();
             world.calls += 1;
             if let Err(error) = outcome {
                 let phase = world.phases.last().cloned().unwrap_or_default();
                 let failure = format!(
-                    "{who} to a server {age} writes behind, in {phase}, after {}: {error}",
+                    "{who} to {server} {age} writes behind, in {phase}, after {}: {error}",
                     secret.name_any()
                 );
                 world.failures.push(failure);
@@ -247,7 +275,8 @@ impl Watched {
     /// A certificate for the agent outside, by the intermediate that stands.
     async fn enrol(&self, site: &Site, now: Timestamp) {
         let intermediate = site.api::<Secret>().get(AGENTS_CA).await.unwrap();
-        let first = site.api::<Secret>().get(SERVER).await.unwrap();
+        let first = self.world.lock().unwrap().servers[0].clone();
+        let first = site.api::<Secret>().get(&first).await.unwrap();
         let mut world = self.world.lock().unwrap();
         // Whom it believes was handed over once.
         let believed = world.agent.as_ref().map(|agent| agent.believed.clone());
@@ -286,17 +315,33 @@ fn agent_certificate(intermediate: &Secret, now: Timestamp) -> (String, String) 
 }
 
 /// An archive whose operator goes by a clock that stands.
-async fn beginning(namespace: &str) -> Option<(Site, Arc<FixedClock>, Watched)> {
+async fn beginning(
+    namespace: &str,
+    archive: Value,
+    services: &[&str],
+) -> Option<(Site, Arc<FixedClock>, Watched)> {
     let mut site = site(namespace).await?;
     let clock = Arc::new(FixedClock::at(SystemClock.now()));
-    let watched = watch(&site, &clock);
+    let watched = watch(&site, &clock, services);
     let client = site.operator_client().await;
     site.start_at(client, DialOverrides::default(), clock.clone()).await;
-    site.apply::<ArchiveCore>(standalone("main")).await;
-    site.until::<ArchiveCore>("main", "is ready", has("Ready", "True")).await;
+    database(&site).await;
+    site.apply::<ArchiveCore>(archive).await;
+    stands(&site).await;
     site.quiet().await;
     watched.settled(&site).await;
     Some((site, clock, watched))
+}
+
+/// Everything of the archive is rolled out, as far as this version runs it.
+async fn stands(site: &Site) {
+    site.until::<ArchiveCore>("main", "is rolled out", |archive: Option<&ArchiveCore>| {
+        has("Ready", "True").matches_object(archive)
+            || (has("Stalled", "True").matches_object(archive)
+                && is("Stalled", "True", "EngineNotAvailable").matches_object(archive)
+                && has("Available", "True").matches_object(archive))
+    })
+    .await;
 }
 
 fn later(time: Timestamp, millis: i64) -> Timestamp {
@@ -305,7 +350,9 @@ fn later(time: Timestamp, millis: i64) -> Timestamp {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leaf_is_renewed_at_two_thirds_of_its_life_and_no_call_fails() {
-    let Some((site, clock, watched)) = beginning("renewal").await else { return };
+    let Some((site, clock, watched)) = beginning("renewal", standalone("main"), &["all"]).await else {
+        return;
+    };
     let api: Api<Secret> = site.api();
     let mut leaves = Vec::new();
     for name in [SERVER, CALLER] {
@@ -342,24 +389,68 @@ async fn a_leaf_is_renewed_at_two_thirds_of_its_life_and_no_call_fails() {
     println!("{} calls around {} writes", world.calls, world.writes);
 }
 
+#[tokio::test]
+async fn a_leaf_is_renewed_also_while_nobody_can_tell_which_network_policies_count() {
+    let begun = beginning("renewal-two-sets", standalone("main"), &["all"]).await;
+    let Some((site, clock, watched)) = begun else { return };
+    for name in ["one", "other"] {
+        site.apply::<NetworkPolicySet>(network_policy_set(name, "main", "Enforce")).await;
+    }
+    site.until::<ArchiveCore>("main", "cannot be", is("Stalled", "True", "InvalidSpec")).await;
+    let api: Api<Secret> = site.api();
+    let before = api.get(SERVER).await.unwrap();
+    clock.set(certificate(&before).renew_at());
+    site.pass("main").await;
+    let after = api.get(SERVER).await.unwrap();
+    assert_ne!(text(&after, "tls.key"), text(&before, "tls.key"), "it is not renewed");
+    watched.settled(&site).await;
+    let archive = site.api::<ArchiveCore>().get("main").await.unwrap();
+    assert!(is("Stalled", "True", "InvalidSpec").matches_object(Some(&archive)), "{:?}", archive.status);
+    let mark = site.quiet().await;
+    site.pass("main").await;
+    assert_eq!(site.writes_since(mark), [], "a pass over an unchanged world writes");
+}
+
 /// Trust, started anew, signs with the intermediate that stands.
 async fn trust_restarted(site: &Site) {
     let intermediate = site.api::<Secret>().get(AGENTS_CA).await.unwrap();
     let fingerprint = certificate(&intermediate).fingerprint().hex();
-    site.until::<Pod>("main-all-0", "signs with the new intermediate", move |pod: Option<&Pod>| {
-        pod.is_some_and(|pod| {
-            let status = pod.status.as_ref();
-            pod.annotations().values().any(|value| value.ends_with(&fingerprint))
-                && status.and_then(|status| status.phase.as_deref()) == Some("Running")
-        })
-    })
-    .await;
+    let signs = |pod: &Pod| {
+        let status = pod.status.as_ref();
+        pod.annotations().values().any(|value| value.ends_with(&fingerprint))
+            && status.and_then(|status| status.phase.as_deref()) == Some("Running")
+    };
+    let trust = "app.kubernetes.io/instance=main,app.kubernetes.io/component in (all,trust)";
+    let begun = Instant::now();
+    loop {
+        let pods = site.api::<Pod>().list(&kube::api::ListParams::default().labels(trust)).await.unwrap();
+        if !pods.items.is_empty() && pods.items.iter().all(signs) {
+            return;
+        }
+        assert!(begun.elapsed() < WAIT, "trust does not sign with the new intermediate");
+        sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_authority_is_exchanged_in_three_steps_and_no_call_fails() {
-    let Some((site, clock, watched)) = beginning("exchange").await else { return };
+    exchanged("exchange", standalone("main"), &["all"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_service_of_profile_distributed_goes_through_the_exchange_and_no_call_fails() {
+    exchanged("exchange-services", distributed("main", "0.1.0", 1), &SERVICES).await;
+}
+
+async fn exchanged(namespace: &str, archive: Value, services: &[&str]) {
+    let Some((site, clock, watched)) = beginning(namespace, archive, services).await else { return };
     let api: Api<Secret> = site.api();
+    let leaves: Vec<_> =
+        services.iter().map(|service| secret_of(service)).chain([CALLER.to_owned()]).collect();
+    let mut first = Vec::new();
+    for name in &leaves {
+        first.push(text(&api.get(name).await.unwrap(), "tls.crt"));
+    }
     let old = text(&api.get(AUTHORITY).await.unwrap(), "ca.crt");
     watched.enrol(&site, clock.now()).await;
     let mut enrolled = clock.now();
@@ -391,12 +482,14 @@ async fn the_authority_is_exchanged_in_three_steps_and_no_call_fails() {
         site.pass("main").await;
         watched.settled(&site).await;
     }
-    site.until::<ArchiveCore>("main", "is ready", has("Ready", "True")).await;
+    stands(&site).await;
     watched.settled(&site).await;
     let now = text(&api.get(AUTHORITY).await.unwrap(), "ca.crt");
     assert_ne!(now, old);
-    for name in [SERVER, CALLER] {
-        assert_eq!(text(&api.get(name).await.unwrap(), "ca.crt"), now, "{name} believes the new one alone");
+    for (name, first) in leaves.iter().zip(&first) {
+        let leaf = api.get(name).await.unwrap();
+        assert_eq!(text(&leaf, "ca.crt"), now, "{name} believes the new one alone");
+        assert_ne!(&text(&leaf, "tls.crt"), first, "{name} is not issued anew");
     }
     let world = watched.world.lock().unwrap();
     assert_eq!(world.phases, ["Stable", "TrustNew", "ReIssue", "DropOld", "Stable"]);

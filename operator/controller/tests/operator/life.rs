@@ -10,10 +10,10 @@ use k8s_openapi::api::{
     policy::v1::PodDisruptionBudget,
 };
 use kube::{
-    ResourceExt,
     api::{DeleteParams, Patch, PatchParams},
+    runtime::wait::Condition,
 };
-use openarchive_operator_api::{ArchiveCore, EdgeAgent, NetworkPolicySet, RetentionPolicy};
+use openarchive_operator_api::{ArchiveCore, EdgeAgent, FINALIZER, NetworkPolicySet, RetentionPolicy};
 use serde_json::{Value, json};
 
 use crate::support::{Site, condition, has, is, names, standalone};
@@ -42,7 +42,7 @@ pub(crate) fn agent(name: &str, archive: &str, placement: &str) -> Value {
     object("EdgeAgent", name, &spec)
 }
 
-/// A small archive of profile Distributed, with so many storage pods. Its Secret is [`database`].
+/// A small archive of profile Distributed, with so many storage pods. Its Secrets are [`database`].
 pub(crate) fn distributed(name: &str, version: &str, storage: u32) -> Value {
     let mut archive = standalone(name);
     let spec = &mut archive["spec"];
@@ -56,10 +56,16 @@ pub(crate) fn distributed(name: &str, version: &str, storage: u32) -> Value {
     archive
 }
 
+/// The Secrets that only people can give.
 pub(crate) async fn database(site: &Site) {
     site.apply::<Secret>(json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "database"},
         "stringData": {"url": "postgres://owner:secret@db.databases.svc:5432/mail"},
+    }))
+    .await;
+    site.apply::<Secret>(json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s3"},
+        "stringData": {"accessKeyId": "mail", "secretAccessKey": "secret"},
     }))
     .await;
 }
@@ -103,14 +109,22 @@ pub(crate) async fn changed(site: &Site) {
         drift(site).await;
     }
     left_behind(site).await;
-    site.apply::<EdgeAgent>(agent("short", "main", "External")).await;
-    site.until::<EdgeAgent>("short", "is held", |agent: Option<&EdgeAgent>| {
-        agent.is_some_and(|agent| !agent.finalizers().is_empty())
-    })
-    .await;
+    outlived(site).await;
+    site.until::<ArchiveCore>("main", "is there", has("Available", "True")).await;
+}
+
+/// An agent that the operator held, as it does once it made a token, and whose archive has gone since: it is let go.
+async fn outlived(site: &Site) {
+    site.apply::<EdgeAgent>(agent("short", "gone", "External")).await;
+    site.until::<EdgeAgent>("short", "misses its archive", is("Stalled", "True", "ReferenceNotFound")).await;
+    let held = json!({
+        "apiVersion": "openarchive.dev/v1alpha1", "kind": "EdgeAgent",
+        "metadata": {"name": "short", "finalizers": [FINALIZER]},
+    });
+    let operator = PatchParams::apply("openarchive-operator-finalizer").force();
+    site.api::<EdgeAgent>().patch("short", &operator, &Patch::Apply(&held)).await.unwrap();
     site.api::<EdgeAgent>().delete("short", &DeleteParams::default()).await.unwrap();
     site.until::<EdgeAgent>("short", "is gone", |agent: Option<&EdgeAgent>| agent.is_none()).await;
-    site.until::<ArchiveCore>("main", "is there", has("Available", "True")).await;
 }
 
 async fn drift(site: &Site) {
@@ -188,25 +202,29 @@ pub(crate) async fn rolled_out(site: &Site) {
     database(site).await;
     for (version, storage) in [("0.1.0", 2), ("0.2.0", 1)] {
         site.apply::<ArchiveCore>(distributed("main", version, storage)).await;
-        site.until::<ArchiveCore>("main", "is rolled out", |archive: Option<&ArchiveCore>| {
-            archive.is_some_and(|archive| {
-                let running = archive.status.as_ref().and_then(|status| status.version.as_deref());
-                let stalled = condition(archive, "Stalled");
-                running == Some(version)
-                    && stalled.is_some_and(|(status, reason, generation)| {
-                        status == "True"
-                            && reason == "EngineNotAvailable"
-                            && Some(generation) == archive.metadata.generation
-                    })
-            })
-        })
-        .await;
+        site.until::<ArchiveCore>("main", "is rolled out", runs(version)).await;
     }
     site.until::<NetworkPolicySet>("main", "is enforced", enforced).await;
     site.until::<PodDisruptionBudget>("main-storage", "is gone", |budget: Option<&PodDisruptionBudget>| {
         budget.is_none()
     })
     .await;
+}
+
+/// An archive of profile Distributed is rolled out in this version, and says what is missing.
+pub(crate) fn runs(version: &'static str) -> impl Condition<ArchiveCore> {
+    move |archive: Option<&ArchiveCore>| {
+        archive.is_some_and(|archive| {
+            let running = archive.status.as_ref().and_then(|status| status.version.as_deref());
+            let stalled = condition(archive, "Stalled");
+            running == Some(version)
+                && stalled.is_some_and(|(status, reason, generation)| {
+                    status == "True"
+                        && reason == "EngineNotAvailable"
+                        && Some(generation) == archive.metadata.generation
+                })
+        })
+    }
 }
 
 /// What stands of the archive `main`, by kind.

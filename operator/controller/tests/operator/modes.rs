@@ -1,14 +1,18 @@
 //! What an object says of itself: kstatus and `kubectl wait` for each kind and phase, and a NetworkPolicySet in both modes.
 
-use k8s_openapi::api::networking::v1::NetworkPolicy;
+use std::fmt::Debug;
+
+use k8s_openapi::api::{core::v1::Service, networking::v1::NetworkPolicy};
 use kube::{
+    Resource,
     api::{DeleteParams, Patch, PatchParams},
+    core::NamespaceResourceScope,
     runtime::wait::Condition,
 };
 use openarchive_operator_api::{
     ArchiveCore, EdgeAgent, NetworkPolicySet, NetworkPolicySetStatus, RetentionPolicy,
 };
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{
@@ -56,10 +60,19 @@ async fn mode_audit_writes_nothing_and_says_what_enforce_then_writes() {
     let audit = status_of_set(&site, "written").await;
     assert!(audit.policies.iter().all(|one| one.resource_version.is_none() && one.applied_at.is_none()));
     assert_eq!(site.standing::<NetworkPolicySet>("written").await, Standing::Current);
+    // Nothing protects the pods; the operator looks at the set for whatever reason.
+    let again = Patch::Merge(json!({"metadata": {"labels": {"look": "again"}}}));
+    site.api::<NetworkPolicySet>().patch("written", &PatchParams::default(), &again).await.unwrap();
+    site.until::<NetworkPolicySet>("written", "names the pods", |set: Option<&NetworkPolicySet>| {
+        let status = set.and_then(|set| set.status.as_ref());
+        status.is_some_and(|status| status.uncovered_pods.contains(&"main-all-0".to_owned()))
+    })
+    .await;
 
     site.apply::<NetworkPolicySet>(set("Enforce")).await;
     site.until::<NetworkPolicySet>("written", "enforces", enforced).await;
     let enforce = status_of_set(&site, "written").await;
+    assert_eq!(enforce.uncovered_pods, [""; 0]);
     assert_eq!(hashes(&enforce), hashes(&audit), "what was announced is what is written");
     assert_eq!(enforce.graph_hash, audit.graph_hash);
     let mut announced: Vec<_> = audit.policies.iter().map(|policy| policy.name.clone()).collect();
@@ -161,17 +174,27 @@ async fn an_archive_stands_as_kstatus_and_kubectl_wait_read_it_in_each_phase() {
 #[tokio::test]
 async fn what_refers_to_an_archive_stands_as_kstatus_reads_it_in_each_phase() {
     let Some(site) = site("references").await else { return };
-    let site = site.with_operator().await;
-    // There is no archive: somebody has to act.
-    site.apply::<RetentionPolicy>(retention_policy("books", "main", 10)).await;
-    site.apply::<NetworkPolicySet>(network_policy_set("written", "main", "Enforce")).await;
+    // Nobody has looked at them yet: nobody may take them for finished.
     site.apply::<EdgeAgent>(agent("outside", "main", "External")).await;
+    refer(&site, 10, "Audit", 2525).await;
+    stand(&site, Standing::InProgress).await;
+    assert_eq!(site.standing::<EdgeAgent>("outside").await, Standing::InProgress);
+
+    // There is no archive: somebody has to act.
+    let mut site = site.with_operator().await;
     site.until::<RetentionPolicy>("books", "misses its archive", lost()).await;
     site.until::<NetworkPolicySet>("written", "misses its archive", lost()).await;
-    site.until::<EdgeAgent>("outside", "misses its archive", lost()).await;
-    assert_eq!(site.standing::<RetentionPolicy>("books").await, Standing::Failed);
-    assert_eq!(site.standing::<NetworkPolicySet>("written").await, Standing::Failed);
+    for name in ["inside", "outside"] {
+        site.until::<EdgeAgent>(name, "misses its archive", lost()).await;
+    }
+    stand(&site, Standing::Failed).await;
     assert_eq!(site.standing::<EdgeAgent>("outside").await, Standing::Failed);
+
+    // A change that no operator has seen: what was said is of what they were before.
+    site.stop().await;
+    refer(&site, 11, "Enforce", 2526).await;
+    stand(&site, Standing::InProgress).await;
+    let site = site.with_operator().await;
 
     // There is one now; nothing answers behind its name, so what must be told to it waits.
     let mut archive = standalone("main");
@@ -184,8 +207,10 @@ async fn what_refers_to_an_archive_stands_as_kstatus_reads_it_in_each_phase() {
     assert_eq!(site.standing::<NetworkPolicySet>("written").await, Standing::Current);
     site.until::<RetentionPolicy>("books", "waits", is("Reconciling", "True", "")).await;
     assert_eq!(site.standing::<RetentionPolicy>("books").await, Standing::InProgress);
-    site.until::<EdgeAgent>("outside", "waits", is("Reconciling", "True", "")).await;
-    assert_eq!(site.standing::<EdgeAgent>("outside").await, Standing::InProgress);
+    for name in ["inside", "outside"] {
+        site.until::<EdgeAgent>(name, "waits", is("Reconciling", "True", "")).await;
+        assert_eq!(site.standing::<EdgeAgent>(name).await, Standing::InProgress);
+    }
     let wait = ["wait", "--for=condition=Ready", "--timeout=60s", "networkpolicyset/written"];
     assert_eq!(site.kubectl(&wait).await.code, 0);
     let wait =
@@ -196,6 +221,84 @@ async fn what_refers_to_an_archive_stands_as_kstatus_reads_it_in_each_phase() {
     for name in ["main", "books", "written", "outside"] {
         assert!(printed.stdout.contains(&format!("/{name} ")), "{}", printed.stdout);
     }
+
+    goes::<RetentionPolicy>(&site, "books").await;
+    goes::<NetworkPolicySet>(&site, "written").await;
+    goes::<EdgeAgent>(&site, "outside").await;
+}
+
+#[tokio::test]
+async fn a_policy_says_that_its_archive_is_paused_or_stalled_and_is_written_once() {
+    let Some(site) = site("policy-waits").await else { return };
+    let site = site.with_operator().await;
+    let mut paused = standalone("main");
+    paused["spec"]["operation"] = json!({"paused": true});
+    site.apply::<ArchiveCore>(paused).await;
+    site.apply::<RetentionPolicy>(retention_policy("books", "main", 10)).await;
+    site.until::<RetentionPolicy>("books", "waits", is("Reconciling", "True", "Paused")).await;
+    assert_eq!(site.standing::<RetentionPolicy>("books").await, Standing::InProgress);
+    let again = json!({"metadata": {"labels": {"look": "again"}}});
+    let mark = site.quiet().await;
+    let archives = site.api::<ArchiveCore>();
+    archives.patch("main", &PatchParams::default(), &Patch::Merge(&again)).await.unwrap();
+    site.seen(mark, "retentionpolicies", "list").await;
+    site.quiet().await;
+    assert_eq!(site.writes_since(mark), [], "a second pass writes");
+
+    // Somebody else's object of the name that ours would have.
+    site.apply::<Service>(json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "main-all"}, "spec": {"ports": [{"port": 80}]},
+    }))
+    .await;
+    site.apply::<ArchiveCore>(standalone("main")).await;
+    site.until::<ArchiveCore>("main", "cannot be", is("Stalled", "True", "NotOurs")).await;
+    let stalled = is("Reconciling", "True", "Progressing");
+    let policy = site.until::<RetentionPolicy>("books", "says so", stalled).await.unwrap();
+    let message = &policy.status.unwrap().conditions[0].message;
+    assert!(message.contains("main is stalled"), "{message}");
+    let mark = site.quiet().await;
+    site.pass("main").await;
+    assert_eq!(site.writes_since(mark), [], "a second pass writes");
+
+    // It stands, and nothing answers behind its name.
+    site.api::<Service>().delete("main-all", &DeleteParams::default()).await.unwrap();
+    site.pass("main").await;
+    site.until::<RetentionPolicy>("books", "waits", is("Reconciling", "True", "CoreUnreachable")).await;
+}
+
+/// One of each kind that refers to the archive `main` and whose specification may change.
+async fn refer(site: &Site, years: u32, mode: &str, port: u16) {
+    site.apply::<RetentionPolicy>(retention_policy("books", "main", years)).await;
+    site.apply::<NetworkPolicySet>(network_policy_set("written", "main", mode)).await;
+    let mut inside = agent("inside", "main", "InCluster");
+    inside["spec"]["listeners"][0]["port"] = json!(port);
+    site.apply::<EdgeAgent>(inside).await;
+}
+
+/// How each of them stands.
+async fn stand(site: &Site, expected: Standing) {
+    assert_eq!(site.standing::<RetentionPolicy>("books").await, expected);
+    assert_eq!(site.standing::<NetworkPolicySet>("written").await, expected);
+    assert_eq!(site.standing::<EdgeAgent>("inside").await, expected);
+}
+
+/// It is deleted, and somebody holds it.
+async fn goes<K>(site: &Site, name: &str)
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Serialize,
+{
+    let held = async |finalizers: Value| {
+        let patch = json!({"metadata": {"finalizers": finalizers}});
+        site.api::<K>().patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+    };
+    held(json!(["test/held"])).await;
+    site.api::<K>().delete(name, &DeleteParams::default()).await.unwrap();
+    assert_eq!(site.standing::<K>(name).await, Standing::Terminating);
+    held(json!([])).await;
 }
 
 fn lost<K: Serialize>() -> impl Condition<K> {

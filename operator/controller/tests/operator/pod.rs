@@ -1,19 +1,10 @@
-//! The archive itself behind an operator: `openarchive all` as a process, with the certificates and the configuration that the
-//! operator made.
+//! The archive itself behind an operator, and what it has on record.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
-    path::Path,
-    process::{Child, Command, Stdio},
-};
+use std::path::Path;
 
-use k8s_openapi::api::{
-    apps::v1::ControllerRevision,
-    core::v1::{ConfigMap, Secret},
-};
+use k8s_openapi::api::{apps::v1::ControllerRevision, core::v1::Secret};
 use kube::api::ListParams;
-use openarchive_e2e::{free_port, program};
+use openarchive_operator_cluster::ArchiveProcess;
 use openarchive_operator_controller::core::{Core, DialOverrides, Dialler, read_config_log};
 use openarchive_operator_snapshot::{Chain, Revisions, Subject, selector};
 use serde_json::{Value, json};
@@ -21,86 +12,33 @@ use serde_json::{Value, json};
 use crate::support::{Site, standalone};
 
 /// `openarchive all`, as the pod of the StatefulSet would run it.
-pub(crate) struct Pod {
-    folder: tempfile::TempDir,
-    grpc: u16,
-    process: Option<Child>,
-}
+pub(crate) struct Pod(ArchiveProcess);
 
 impl Pod {
     pub(crate) fn new() -> Self {
-        let folder = tempfile::Builder::new().prefix("oa-pod-").tempdir_in("/var/tmp").unwrap();
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        Self { folder, grpc: free_port(), process: None }
+        Self(ArchiveProcess::new().unwrap())
     }
 
     pub(crate) fn grpc(&self) -> u16 {
-        self.grpc
+        self.0.grpc()
     }
 
     /// What the cluster would mount.
     pub(crate) async fn mount(&self, site: &Site) {
-        let root = self.folder.path();
-        for (secret, folder) in [("main-all-tls", "tls"), ("main-agents-ca", "agents-ca")] {
-            let secret = site.api::<Secret>().get(secret).await.unwrap();
-            fs::create_dir_all(root.join(folder)).unwrap();
-            for (key, value) in secret.data.unwrap() {
-                let path = root.join(folder).join(key);
-                let _ = fs::remove_file(&path);
-                fs::write(&path, value.0).unwrap();
-                fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
-            }
-        }
-        for folder in ["data", "tmp"] {
-            fs::create_dir_all(root.join(folder)).unwrap();
-        }
-        let config = site.api::<ConfigMap>().get("main-config").await.unwrap().data.unwrap();
-        let mut config: Value = serde_json::from_str(&config["openarchive.yaml"]).unwrap();
-        let here = |path: &Value, from: &str, to: &str| {
-            json!(path.as_str().unwrap().replace(from, root.join(to).to_str().unwrap()))
-        };
-        for key in ["certificate", "key", "ca"] {
-            config["tls"][key] = here(&config["tls"][key], "/etc/openarchive-tls", "tls");
-        }
-        for key in ["certificate", "key"] {
-            let path = &config["trust"]["agentsCa"][key];
-            config["trust"]["agentsCa"][key] = here(path, "/etc/openarchive-agents-ca", "agents-ca");
-        }
-        config["dataDir"] = json!(root.join("data"));
-        config["tmpDir"] = json!(root.join("tmp"));
-        let at = |port: u16| json!(format!("127.0.0.1:{port}"));
-        config["listen"] = json!({"grpc": at(self.grpc), "rest": at(free_port()), "admin": at(free_port())});
-        fs::write(root.join("openarchive.yaml"), config.to_string()).unwrap();
+        self.0.mount(&site.admin, &site.namespace).await.unwrap();
     }
 
     pub(crate) fn start(&mut self) {
-        let log =
-            fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join("log")).unwrap();
-        let mut command = Command::new(program("openarchive"));
-        command.args(["all", "--config"]).arg(self.folder.path().join("openarchive.yaml"));
-        self.process = Some(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap());
+        self.0.start().unwrap();
     }
 
     pub(crate) fn stop(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            let _ = Command::new("kill").arg(process.id().to_string()).status();
-            let _ = process.wait();
-        }
-    }
-}
-
-impl Drop for Pod {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-            eprintln!("the archive said:\n{}", log.lines().rev().take(30).collect::<Vec<_>>().join("\n"));
-        }
-        self.stop();
+        self.0.stop();
     }
 }
 
 pub(crate) fn overrides(site: &Site, pod: &Pod) -> DialOverrides {
-    format!("main-all.{}.svc:9443=127.0.0.1:{}", site.namespace, pod.grpc).parse().unwrap()
+    pod.0.dial_override(&site.namespace).parse().unwrap()
 }
 
 /// The operator's own way to the archive.

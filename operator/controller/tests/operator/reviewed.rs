@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, StatefulSet},
-    core::v1::{Secret, Service},
+    core::v1::Service,
     events::v1::Event,
     networking::v1::NetworkPolicy,
 };
@@ -15,14 +15,17 @@ use kube::{
 };
 use openarchive_domain::{Clock, SystemClock, Timestamp};
 use openarchive_operator_api::{ArchiveCore, NetworkPolicySet, RetentionPolicy};
-use openarchive_operator_snapshot::{Chain, ConfigLog, Finding, Revisions, Snapshot, Subject, selector};
+use openarchive_operator_snapshot::{
+    Chain, ConfigLog, Finding, Revisions, SNAPSHOT_BYTES_MAX, Snapshot, Subject, selector,
+};
 use openarchive_telemetry::metrics;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::{
+    life::{database, distributed},
     pod::{Pod, chain, core, overrides, with_tenants},
-    support::{Site, WAIT, condition, has, names, site, standalone},
+    support::{Site, WAIT, condition, has, is, names, site, standalone},
 };
 
 /// What the cluster keeps of the archive `main`, oldest first, checked to be one chain.
@@ -48,17 +51,30 @@ async fn kept_until(site: &Site, what: &str, condition: impl Fn(&[Snapshot]) -> 
     }
 }
 
-async fn is_told(site: &Site, words: &str) {
+pub(crate) async fn is_told(site: &Site, words: &str) -> Event {
+    let is_it = |event: &Event| event.note.as_ref().is_some_and(|note| note.contains(words));
     let begun = Instant::now();
     loop {
         let events = site.api::<Event>().list(&ListParams::default()).await.unwrap().items;
-        let notes: Vec<_> = events.into_iter().filter_map(|event| event.note).collect();
-        if notes.iter().any(|note| note.contains(words)) {
-            return;
+        if let Some(told) = events.iter().find(|event| is_it(event)) {
+            return told.clone();
         }
+        let notes: Vec<_> = events.into_iter().filter_map(|event| event.note).collect();
         assert!(begun.elapsed() < WAIT, "nobody tells {words:?}: {notes:#?}");
         sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// Reason of each warning about objects of that name, and how often it was told.
+pub(crate) async fn warnings(site: &Site, name: &str) -> Vec<(String, i32)> {
+    let events = site.api::<Event>().list(&ListParams::default()).await.unwrap().items;
+    let is_it = |event: &Event| {
+        event.type_.as_deref() == Some("Warning")
+            && event.regarding.as_ref().is_some_and(|regarding| regarding.name.as_deref() == Some(name))
+    };
+    let told = events.into_iter().filter(is_it);
+    told.map(|event| (event.reason.unwrap_or_default(), event.series.map_or(1, |series| series.count)))
+        .collect()
 }
 
 fn objects(snapshot: &Snapshot, kind: &str) -> Vec<Value> {
@@ -289,21 +305,8 @@ async fn what_stands_is_kept_while_the_rest_waits_behind_the_gate() {
     let node = site.cluster.node().unwrap();
     node.hold(&site.namespace, &storage);
     let site = site.with_operator().await;
-    site.apply::<Secret>(json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "database"},
-        "stringData": {"url": "postgres://owner:secret@db.databases.svc:5432/mail"},
-    }))
-    .await;
-    let archive = |replicas: u32| {
-        let mut archive = standalone("main");
-        archive["spec"]["profile"] = json!("Distributed");
-        archive["spec"]["services"] = json!({"storage": {"replicas": replicas}});
-        archive["spec"]["database"] = json!({"adminSecretRef": {"name": "database"}});
-        archive["spec"]["objectStore"] = json!({
-            "endpoint": "https://s3.storage.svc", "bucket": "mail", "keyBucket": "mail-keys", "secretRef": {"name": "s3"},
-        });
-        archive
-    };
+    database(&site).await;
+    let archive = |replicas: u32| distributed("main", "0.1.0", replicas);
     let deployments = |snapshot: &Snapshot| {
         let names = objects(snapshot, "Deployment").into_iter();
         let names = names.map(|one| one["metadata"]["name"].as_str().unwrap().to_owned());
@@ -358,4 +361,47 @@ async fn an_archive_is_ready_when_its_network_policies_stand() {
     let sets = site.api::<NetworkPolicySet>();
     sets.patch("main", &PatchParams::default(), &Patch::Merge(&label)).await.unwrap();
     site.until::<ArchiveCore>("main", "is ready", has("Ready", "True")).await;
+}
+
+/// Policies that say so much that no snapshot can hold them together.
+fn too_many_domains() -> impl Iterator<Item = Value> {
+    (0..POLICIES_TOO_LARGE).map(|number| {
+        let label = "d".repeat(58);
+        let domains: Vec<_> =
+            (0..256).map(|place| format!("{place}.{label}.{label}.{label}.example")).collect();
+        json!({
+            "apiVersion": "openarchive.dev/v1alpha1", "kind": "RetentionPolicy",
+            "metadata": {"name": format!("books-{number}")},
+            "spec": {"archiveRef": {"name": "main"}, "keepFor": {"years": 7}, "match": {"domains": domains}},
+        })
+    })
+}
+
+/// Some 48 kB each.
+const POLICIES_TOO_LARGE: usize = SNAPSHOT_BYTES_MAX / 45_000;
+
+#[tokio::test]
+async fn a_configuration_that_is_too_large_to_be_recorded_does_not_hold_up_the_policies() {
+    let Some(mut site) = site("too-large").await else { return };
+    let mut pod = Pod::new();
+    let dialled = overrides(&site, &pod);
+    site.start(site.operator_client().await, dialled).await;
+    site.apply::<ArchiveCore>(with_tenants(1)).await;
+    site.until::<ArchiveCore>("main", "is ready", has("Ready", "True")).await;
+    pod.mount(&site).await;
+    pod.start();
+    site.until::<ArchiveCore>("main", "is recorded", has("AuditRecorded", "True")).await;
+    for policy in too_many_domains() {
+        site.apply::<RetentionPolicy>(policy).await;
+    }
+    site.until::<ArchiveCore>("main", "says that it is too large", is("Stalled", "True", "InvalidSpec"))
+        .await;
+    for number in 0..POLICIES_TOO_LARGE {
+        let name = format!("books-{number}");
+        site.until::<RetentionPolicy>(&name, "is in force", is("Ready", "True", "Reconciled")).await;
+    }
+    let archive = site.api::<ArchiveCore>().get("main").await.unwrap();
+    assert_eq!(condition(&archive, "Stalled").unwrap().0, "True");
+    let message = serde_json::to_string(&archive.status).unwrap();
+    assert!(message.contains("the configuration cannot be recorded"), "{message}");
 }

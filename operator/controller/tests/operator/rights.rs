@@ -8,7 +8,7 @@ use openarchive_operator_api::{
     ANNOTATION_ABANDON, ArchiveCore, EdgeAgent, NetworkPolicySet, RetentionPolicy,
 };
 use openarchive_operator_cluster::{Right, audit::Request};
-use openarchive_operator_controller::rbac::RIGHTS;
+use openarchive_operator_controller::rbac::{self, RIGHTS};
 use serde_json::json;
 
 use crate::{
@@ -26,6 +26,13 @@ fn needed(request: &Request) -> Vec<Right> {
     needed
 }
 
+pub(crate) fn table() -> BTreeSet<Right> {
+    let verbs = |right: &'static rbac::Right| {
+        right.verbs.iter().map(|verb| Right::new(right.group, right.resource, verb))
+    };
+    RIGHTS.iter().flat_map(verbs).collect()
+}
+
 /// Of a namespace's operator, from its start: nothing was refused, and nothing was asked outside the namespace.
 fn used(site: &Site) -> BTreeSet<Right> {
     let requests = site.requests_since(site.begun);
@@ -38,10 +45,7 @@ fn used(site: &Site) -> BTreeSet<Right> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_table_of_rights_is_neither_short_nor_long() {
-    let table: BTreeSet<Right> = RIGHTS
-        .iter()
-        .flat_map(|right| right.verbs.iter().map(|verb| Right::new(right.group, right.resource, verb)))
-        .collect();
+    let table = table();
     // Side by side: each has its own archive `main`, and an operator with the rights of the table and no other.
     let (standalone, distributed) = tokio::join!(standalone(), distributed());
     let (Some(standalone), Some(distributed)) = (standalone, distributed) else { return };

@@ -62,6 +62,11 @@ struct Operator {
 pub(crate) async fn site(namespace: &str) -> Option<Site> {
     let cluster = Cluster::shared().await.unwrap()?;
     cluster.apply_crds(&crds()).await.unwrap();
+    Some(site_in(cluster, namespace).await)
+}
+
+/// A namespace in a cluster that has the definitions. Its operator has no rights yet.
+pub(crate) async fn bare_site(cluster: Cluster, namespace: &str) -> Site {
     let admin = cluster.admin().await.unwrap();
     let user = format!("system:serviceaccount:{namespace}:openarchive-operator");
     let site = Site {
@@ -73,11 +78,23 @@ pub(crate) async fn site(namespace: &str) -> Option<Site> {
         operators: Vec::new(),
         keys: tempfile::tempdir().unwrap(),
     };
-    let metadata = |name: &str| ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
-    let parameters = PostParams::default();
+    // The real admission judges every pod.
+    let labels = [("pod-security.kubernetes.io/enforce".to_owned(), "restricted".to_owned())];
+    let metadata = ObjectMeta { labels: Some(labels.into()), ..metadata(namespace) };
+    let made = Namespace { metadata, ..Namespace::default() };
     let namespaces: Api<Namespace> = Api::all(site.admin.clone());
-    let made = Namespace { metadata: metadata(namespace), ..Namespace::default() };
-    namespaces.create(&parameters, &made).await.unwrap();
+    namespaces.create(&PostParams::default(), &made).await.unwrap();
+    site
+}
+
+pub(crate) fn metadata(name: &str) -> ObjectMeta {
+    ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() }
+}
+
+/// [`bare_site`], and its operator has the rights of the table there.
+pub(crate) async fn site_in(cluster: Cluster, namespace: &str) -> Site {
+    let site = bare_site(cluster, namespace).await;
+    let parameters = PostParams::default();
     let role = Role { metadata: metadata("openarchive-operator"), rules: Some(rules()) };
     site.api::<Role>().create(&parameters, &role).await.unwrap();
     let account = ServiceAccount { metadata: metadata("openarchive-operator"), ..ServiceAccount::default() };
@@ -97,7 +114,7 @@ pub(crate) async fn site(namespace: &str) -> Option<Site> {
         }]),
     };
     site.api::<RoleBinding>().create(&parameters, &binding).await.unwrap();
-    Some(site)
+    site
 }
 
 impl Site {
@@ -119,8 +136,19 @@ impl Site {
     }
 
     pub(crate) async fn start_at(&mut self, client: Client, overrides: DialOverrides, clock: Arc<dyn Clock>) {
+        self.start_over(Some(self.namespace.clone()), client, overrides, clock).await;
+    }
+
+    /// Looks at `namespace`; at all of them without.
+    pub(crate) async fn start_over(
+        &mut self,
+        namespace: Option<String>,
+        client: Client,
+        overrides: DialOverrides,
+        clock: Arc<dyn Clock>,
+    ) {
         let settings = Settings {
-            namespace: Some(self.namespace.clone()),
+            namespace,
             operator_namespace: self.namespace.clone(),
             image_registry: "registry.test".to_owned(),
         };

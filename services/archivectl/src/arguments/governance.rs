@@ -149,7 +149,8 @@ pub(crate) struct VerifyShredArguments {
     /// Whom to trust (C2SP tlog-policy); the archive's first start wrote one to DIR/trust.policy
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
-    /// Proof of the mail from before it was shredded (`archivectl proof`): shows that it was this mail
+    /// Proof of the mail from before it was shredded (`archivectl proof`): shows that it was this mail. Without it the
+    /// exit code is 4
     #[arg(long, value_name = "FILE")]
     pub(crate) receipt: Option<PathBuf>,
     #[command(flatten)]

@@ -55,9 +55,20 @@ fn rows(agents: &[Agent]) -> String {
             agent.buffered_messages.to_string(),
             agent.last_seen.clone(),
             agent.version.clone(),
+            agent.certificate_not_after.clone().unwrap_or_default(),
         ]
     });
-    table(["AGENT", "INSTANCE", "ARCHIVED", "ANNOUNCED", "BUFFERED", "LAST SEEN", "VERSION"], rows)
+    let names = [
+        "AGENT",
+        "INSTANCE",
+        "ARCHIVED",
+        "ANNOUNCED",
+        "BUFFERED",
+        "LAST SEEN",
+        "VERSION",
+        "CERTIFICATE UNTIL",
+    ];
+    table(names, rows)
 }
 
 #[cfg(test)]
@@ -70,11 +81,17 @@ mod tests {
             "agent": "mx1", "instance": "018bcfe5-687b-7fff-bfff-ffffffffffff", "agent_epoch": "7",
             "highest_seq": 60, "announced_seq": 61, "buffered_messages": 1,
             "last_seen": "2024-03-01T08:00:00.000Z", "version": "0.1.0",
+            "certificate_not_after": "2024-05-30T08:00:00.000Z",
+        }, {
+            "agent": "mx2", "instance": "018bcfe5-687b-7fff-bfff-ffffffffffff", "agent_epoch": "8",
+            "highest_seq": 2, "announced_seq": 2, "buffered_messages": 0,
+            "last_seen": "2024-03-01T08:00:01.000Z", "version": "0.1.0",
         }] });
         let found: Agents = answers::read(&answer).unwrap();
         insta::assert_snapshot!(rows(&found.agents), @r"
-        AGENT  INSTANCE                              ARCHIVED  ANNOUNCED  BUFFERED  LAST SEEN                 VERSION
-        mx1    018bcfe5-687b-7fff-bfff-ffffffffffff  60        61         1         2024-03-01T08:00:00.000Z  0.1.0
+        AGENT  INSTANCE                              ARCHIVED  ANNOUNCED  BUFFERED  LAST SEEN                 VERSION  CERTIFICATE UNTIL
+        mx1    018bcfe5-687b-7fff-bfff-ffffffffffff  60        61         1         2024-03-01T08:00:00.000Z  0.1.0    2024-05-30T08:00:00.000Z
+        mx2    018bcfe5-687b-7fff-bfff-ffffffffffff  2         2          0         2024-03-01T08:00:01.000Z  0.1.0
         ");
     }
 }

@@ -11,16 +11,19 @@ use crate::{
 /// Gaps that a table names; the rest is counted.
 const GAPS_SHOWN_MAX: usize = 5;
 
+/// Fails with [`Failure::Verification`] where mail is missing, after the answer is written: the exit code is for cron.
 pub(crate) fn run(api: &Api, arguments: &CompletenessArguments) -> Result<(), Failure> {
     let asked = given([("agent", arguments.agent.clone()), ("day", arguments.day.clone())]);
     let answer = api.get("/api/v1/completeness/", &asked)?;
     let found: Completeness = answers::read(&answer)?;
-    output::answer(&answer, arguments.list.format, || Ok(rows(&found.rows)))?;
+    let written = output::answer(&answer, arguments.list.format, || Ok(rows(&found.rows)));
     if found.rows.iter().any(|row| !row.gaps.is_empty()) {
-        output::remark("mail is missing: these agents gave out numbers that the archive does not have");
-    } else {
-        output::remark("complete: no number is missing");
+        // Also where nobody reads the answer any more.
+        let line = "mail is missing: these agents gave out numbers that the archive does not have";
+        return Err(Failure::Verification(line.to_owned()));
     }
+    written?;
+    output::remark("complete: no number is missing");
     Ok(())
 }
 

@@ -72,7 +72,8 @@ fn certificate(api: &Api, arguments: &ShredCertificateArguments) -> Result<(), F
     if file::write(&arguments.output, &document)? {
         let path = arguments.output.display();
         output::remark(&format!(
-            "the certificate is in {path}: check it with `archivectl verify-shred {path} --policy POLICY`"
+            "the certificate is in {path}: check it with `archivectl verify-shred {path} --policy POLICY --receipt \
+             PROOF`, where PROOF is the mail's proof from before"
         ));
     }
     Ok(())

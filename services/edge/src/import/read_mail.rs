@@ -153,3 +153,35 @@ pub(super) fn read_mbox_at(path: &Path, offset: u64, spool_dir: &SpoolDir) -> io
         Err(MboxSkip::Broken { source, .. }) => Err(source),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_file_of_as_many_bytes_as_a_mail_may_have_is_read_and_one_of_one_more_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, spool_dir) = (folder.path().join("one.eml"), SpoolDir::new(folder.path().to_owned()));
+        let file = File::create(&path).unwrap();
+        file.set_len(MESSAGE_BYTES_MAX).unwrap();
+        assert_eq!(read_file(&path, &spool_dir).unwrap().length(), MESSAGE_BYTES_MAX);
+        file.set_len(MESSAGE_BYTES_MAX + 1).unwrap();
+        assert!(matches!(read_file(&path, &spool_dir), Err(ReadError::TooLong)));
+    }
+
+    #[test]
+    fn a_mail_beyond_fifty_gigabytes_of_an_mbox_is_read_where_it_stands() {
+        const OFFSET: u64 = 50_000_000_000;
+        let folder = tempfile::tempdir().unwrap();
+        let (path, spool_dir) = (folder.path().join("old.mbox"), SpoolDir::new(folder.path().to_owned()));
+        let mail = b"Subject: far\n\nbehind fifty gigabytes\n";
+        let entry = [b"From x@example.org Thu Nov 21 08:00:00 2024\n".as_slice(), mail, b"\n"].concat();
+        // All before it is a hole.
+        File::create(&path).unwrap().write_all_at(&entry, OFFSET).unwrap();
+        let found = read_mbox_at(&path, OFFSET, &spool_dir).unwrap().unwrap();
+        assert_eq!((found.entry.offset, found.entry.next), (OFFSET, OFFSET + entry.len() as u64));
+        assert_eq!(found.digest, Digest::of(mail));
+    }
+}

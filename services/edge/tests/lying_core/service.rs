@@ -4,6 +4,8 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard},
+    thread,
+    time::Duration,
 };
 
 use futures::{Stream, StreamExt, stream};
@@ -14,6 +16,7 @@ use openarchive_proto::ingest::v1::{
     upload_blobs_request::Item,
 };
 use openarchive_rpc::{RpcChannel, refusal};
+use openarchive_testkit::ports::free_port;
 use tokio::{net::TcpListener, runtime::Runtime};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
@@ -22,6 +25,9 @@ use tonic::{
 };
 
 use super::archive::{Archive, Fault, Lie, ORIGIN, signer};
+
+/// Longest wait for the tasks of a core that is stopped.
+const STOP_SECONDS_MAX: Duration = Duration::from_secs(10);
 
 /// Handles to one archive.
 #[derive(Clone)]
@@ -36,7 +42,7 @@ impl SharedArchive {
         self.0.lock().unwrap()
     }
 
-    /// Serves one agent until the answer is dropped. Port 0: any.
+    /// Serves one agent until the answer is dropped. Port 0: one that stays free for whoever serves there again.
     pub(crate) fn serve(&self, agent: &str, port: u16) -> Serving {
         self.serve_over(agent, port, None)
     }
@@ -45,6 +51,7 @@ impl SharedArchive {
         let core = Core { agent: agent.parse().unwrap(), archive: self.clone() };
         // A runtime of its own: dropping it cuts all connections, as a kill would.
         let runtime = Runtime::new().unwrap();
+        let port = if port == 0 { free_port() } else { port };
         let listener = runtime.block_on_here(TcpListener::bind(("127.0.0.1", port)));
         let address = listener.local_addr().unwrap();
         runtime.spawn(async move {
@@ -93,7 +100,9 @@ impl Serving {
 impl Drop for Serving {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+            // From a thread that may wait: until its socket is closed, nobody else can listen there.
+            let stopped = thread::spawn(move || runtime.shutdown_timeout(STOP_SECONDS_MAX)).join();
+            assert!(thread::panicking() || stopped.is_ok());
         }
     }
 }

@@ -27,6 +27,9 @@ pub(crate) struct AgentAnswer {
     buffered_messages: u64,
     last_seen: String,
     version: String,
+    /// Until when the certificate holds with which the agent reported last; absent if it has not reported with one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate_not_after: Option<String>,
 }
 
 /// List the agents that have spoken to the archive.
@@ -60,5 +63,6 @@ fn agent(agent: AgentSummary) -> AgentAnswer {
         buffered_messages: agent.buffered_messages,
         last_seen: agent.last_seen,
         version: agent.version,
+        certificate_not_after: Some(agent.certificate_not_after).filter(|time| !time.is_empty()),
     }
 }

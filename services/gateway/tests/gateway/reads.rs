@@ -240,3 +240,20 @@ async fn pages_of_a_search_show_each_hit_once_and_a_large_mail_streams_whole() {
     let answer = archive.get(&format!("/api/v1/archive/emails/{}/eml", Digest::of(&large))).await;
     assert!(answer.body == large, "{} bytes of {}", answer.body.len(), large.len());
 }
+
+#[tokio::test]
+async fn an_agent_is_shown_with_the_end_of_the_certificate_that_it_reported_with() {
+    let archive = Archive::start().await;
+    let insert =
+        "insert into ingest.agent (tenant, agent, instance, agent_epoch, announced_seq, buffered_messages,
+        version, last_seen, certificate_not_after)
+        values ('acme', $1, gen_random_uuid(), 1, 1, 0, '0.1.0', 0, $2)";
+    for (name, not_after) in [("with", Some(1_717_056_000_000_i64)), ("without", None)] {
+        sqlx::query(insert).bind(name).bind(not_after).execute(&archive.pool).await.unwrap();
+    }
+    let answer = archive.get("/api/v1/agents/").await.json();
+    let agents = answer["agents"].as_array().unwrap();
+    let of = |name: &str| agents.iter().find(|agent| agent["agent"] == name).unwrap();
+    assert_eq!(of("with")["certificate_not_after"], "2024-05-30T08:00:00.000Z");
+    assert_eq!(of("without").get("certificate_not_after"), None);
+}

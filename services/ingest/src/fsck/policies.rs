@@ -1,6 +1,6 @@
 //! The policies in force are those that the log names last. A lock that somebody took out of the database is found here.
 
-use openarchive_domain::Digest;
+use openarchive_domain::{Digest, Timestamp};
 use openarchive_schema::{TenantScope, begin};
 use sqlx::PgPool;
 
@@ -10,6 +10,7 @@ use crate::{
     failure::Failure,
     finding::Finding,
     ledger_client::LedgerClient,
+    observation_rows::undecodable,
     policies::{POLICY_RECORD_BYTES_MAX, PolicyLeaf, PolicyRecord},
 };
 
@@ -20,22 +21,34 @@ pub(super) async fn check(
     findings: &mut Vec<Finding>,
 ) -> Result<(), Failure> {
     let (leaves, size) = evidence_scan::policies(ledger).await?;
-    // Rows are read after the log: a set has its row before its leaf. One without a leaf is about to get it.
+    // Rows are read after the log: a set has its row before its leaf.
     let rows = sqlx::query!(
-        r#"select s.version, sha256(s.body) as "record!", a.leaf_index
+        r#"select s.version, sha256(s.body) as "record!", s.applied_at, a.idempotency_key, a.body, a.leaf_index
            from ingest.policy_set s join ingest.act a using (act_id) where s.tenant = '_' order by s.version"#,
     )
     .fetch_all(&mut *begin(pool, TenantScope::Archive).await?)
     .await?;
     let of_row = |version: u64| rows.iter().find(|row| row.version as u64 == version);
     for row in &rows {
-        let Some(index) = row.leaf_index.map(|index| index as u64).filter(|index| *index < size) else {
+        let version = row.version as u64;
+        let Some(index) = row.leaf_index.map(|index| index as u64) else {
+            let record = Digest::try_from(row.record.as_slice()).map_err(undecodable)?;
+            let occurred_at = Timestamp::from_millis(row.applied_at);
+            let leaf = PolicyLeaf { version, record, occurred_at };
+            let sent = row.body == leaf.body() && row.idempotency_key == leaf.idempotency_key().as_bytes();
+            // One that is about to be sent says what the set says; any other the log never takes for it.
+            if !sent {
+                findings.push(Finding::PoliciesWithoutLeaf { version });
+            }
             continue;
         };
-        let named = leaves.iter().find(|(leaf_index, _)| *leaf_index == index);
-        let is_same =
-            |leaf: &PolicyLeaf| leaf.version == row.version as u64 && row.record == leaf.record.as_bytes();
-        if !named.is_some_and(|(_, leaf)| is_same(leaf)) {
+        let named = match leaves.iter().find(|(leaf_index, _)| *leaf_index == index) {
+            // Appended while this check was running, or beyond the log.
+            None if index >= size => evidence_scan::policies_at(ledger, index).await?,
+            known => known.map(|(_, leaf)| leaf.clone()),
+        };
+        let is_same = |leaf: PolicyLeaf| leaf.version == version && row.record == leaf.record.as_bytes();
+        if !named.is_some_and(is_same) {
             findings.push(Finding::PoliciesDiffer { index });
         }
     }

@@ -18,9 +18,9 @@ pub(super) const HOLDS_NAMED_MAX: i64 = 10;
 const KIND: &str = "expiry-plan";
 const VERSION: u64 = 1;
 
-/// Which mail's time is over at a moment, as it was seen at another.
+/// Which mail's time is over at a moment, as it was seen at another. Public for the crate that fuzzes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ExpiryPlan {
+pub struct ExpiryPlan {
     pub(crate) tenant: Tenant,
     /// Mail that expires by then.
     pub(crate) at: Timestamp,
@@ -98,7 +98,7 @@ impl ExpiryPlan {
         self.lines.iter().filter(|line| line.expires())
     }
 
-    pub(crate) fn encode(&self) -> String {
+    pub fn encode(&self) -> String {
         let id = |message: Option<&Digest>| message.map_or_else(String::new, Digest::to_string);
         let header = json!({
             "after": id(self.after.as_ref()),
@@ -126,7 +126,7 @@ impl ExpiryPlan {
     }
 
     /// Reads exactly what [`Self::encode`] writes, with ids that ascend.
-    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
         if bytes.len() > EXPIRY_PLAN_BYTES_MAX {
             return None;
         }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use openarchive_domain::{Digest, Erasure, RetentionClass, Tenant, Timestamp, expires_at};
 use openarchive_ledger::{
     jcs,
-    leaf::{ShredCause, ShredLeaf, ShredPlaces},
+    leaf::{LEAF_BYTES_MAX, LeafError, ShredCause, ShredLeaf, ShredPlaces, stamp},
 };
 use openarchive_schema::{TenantScope, begin};
 use tonic::Code;
@@ -25,6 +25,8 @@ use crate::{
 
 /// An order of this id was given before, for other mail.
 pub const SHRED_EXISTS: &str = "SHRED_EXISTS";
+/// An order has one leaf, and the keys of this one do not fit into it.
+pub const SHRED_TOO_LARGE: &str = "SHRED_TOO_LARGE";
 
 /// Mails of one order, at most: its leaf names every key.
 pub const SHRED_MESSAGES_MAX: usize = 100;
@@ -103,8 +105,24 @@ async fn prepare(core: &Core, tenant: &Tenant, order: &ShredOrder) -> Result<Pre
         actor: order.actor.clone(),
         occurred_at: now,
     };
+    check_size(&leaf, &messages)?;
     check_leaf(&leaf.body())?;
     Ok(Prepared { leaf, blobs })
+}
+
+/// Says in figures that an order is too large, before anything is done.
+fn check_size(leaf: &ShredLeaf, messages: &[Digest]) -> Result<(), Failure> {
+    let Err(LeafError::TooLong { bytes }) = stamp(leaf.body(), leaf.occurred_at) else { return Ok(()) };
+    let (copies, packs) = (leaf.leaves.len(), leaf.places.len());
+    let keys: usize = leaf.places.values().map(BTreeSet::len).sum();
+    let (what, advice) = match messages {
+        [one] => (format!("{one} was archived {copies} times"), "such a mail cannot be shredded yet"),
+        all => (format!("these {} mails were archived {copies} times", all.len()), "order fewer at once"),
+    };
+    let message = format!(
+        "{what}; their {keys} keys in {packs} packs make a leaf of {bytes} bytes, and {LEAF_BYTES_MAX} are allowed: {advice}"
+    );
+    Err(Failure::refused(Code::FailedPrecondition, SHRED_TOO_LARGE, message))
 }
 
 /// Says clearly what is not there before it is looked for.
@@ -266,4 +284,48 @@ pub(crate) async fn finish(core: &Core, tenant: &Tenant, shred: [u8; 16]) -> Res
     .fetch_one(&mut *tx)
     .await?;
     Ok(tx.commit().await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An order of mail that was archived so many times, each time in a pack of its own.
+    fn order_of(copies: u64) -> ShredLeaf {
+        let pack = |copy: u64| [copy.to_be_bytes(), [7; 8]].concat().try_into().unwrap();
+        ShredLeaf {
+            tenant: "acme".parse().unwrap(),
+            shred: [7; 16],
+            cause: ShredCause::Erasure,
+            leaves: (10_000..10_000 + copies).collect(),
+            places: (0..copies).map(|copy| (pack(copy), [1].into())).collect(),
+            actor: "tok-1".to_owned(),
+            occurred_at: "2026-01-02T03:04:05.678Z".parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn an_order_is_as_large_as_its_leaf_may_be_and_a_larger_one_is_refused_in_figures() {
+        let (one, two) = (Digest::of(b"1"), Digest::of(b"2"));
+        let fits = |copies: &u64| check_size(&order_of(*copies), &[one]).is_ok();
+        let most = (800..1_200).rev().find(fits).unwrap();
+        assert!(most < 1_199 && !fits(&(most + 1)), "{most}");
+        assert!(check_leaf(&order_of(most).body()).is_ok());
+        assert!(check_leaf(&order_of(most + 1).body()).is_err());
+        let said = |messages: &[Digest]| match check_size(&order_of(1_000), messages) {
+            Err(Failure::Refused { code: Code::FailedPrecondition, reason: SHRED_TOO_LARGE, message }) => {
+                message
+            }
+            other => format!("{other:?}"),
+        };
+        let figures = "archived 1000 times; their 1000 keys in 1000 packs make a leaf of ";
+        assert!(said(&[one]).starts_with(&format!("{one} was {figures}")), "{}", said(&[one]));
+        assert!(said(&[one]).ends_with("such a mail cannot be shredded yet"), "{}", said(&[one]));
+        assert!(
+            said(&[one, two]).starts_with(&format!("these 2 mails were {figures}")),
+            "{}",
+            said(&[one, two])
+        );
+        assert!(said(&[one, two]).ends_with("order fewer at once"), "{}", said(&[one, two]));
+    }
 }

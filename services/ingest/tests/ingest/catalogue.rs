@@ -298,9 +298,13 @@ async fn what_a_lost_disk_had_accepted_is_a_gap_once_another_instance_reports() 
     };
     archive.execute(&silent(590_000)).await;
     assert_eq!(row(archive.completeness("", "").await).pending, 3, "not silent for long enough");
+    assert_eq!(missing(&archive).await, [0, 0]);
     archive.execute(&silent(11_000)).await;
     let ended = row(archive.completeness("", "").await);
     assert_eq!((ended.pending, ended.gaps), (0, vec![SeqRange { first: 3, last: 5 }]));
+    let mut missed = missing(&archive).await;
+    missed.sort_unstable();
+    assert_eq!(missed, [0, 3]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -386,7 +390,35 @@ async fn an_agent_is_seen_when_it_reports_and_says_whether_it_drains() {
     assert_eq!(seen().await, ("2026-01-15T11:00:00.000Z".to_owned(), 0, false));
 }
 
-/// Who asks for one agent gets what it reported, and pays for no mail: there is no highest number in it.
+/// Of each number space of the agent mx1.
+async fn missing(archive: &Archive) -> Vec<u64> {
+    let request = ListAgentsRequest { tenant: TENANT.into(), agent: "mx1".into() };
+    let answer = archive.catalogue.clone().list_agents(request).await.unwrap();
+    answer.into_inner().agents.iter().map(|agent| agent.missing).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_agents_summary_counts_what_is_missing_of_the_last_ten_thousand() {
+    let archive = Archive::start().await;
+    let agent = archive.agent("acme/mx1");
+    agent.report(0).await.unwrap();
+    agent.archive(&[(3, &Mail::plain(1))]).await;
+    assert_eq!(missing(&archive).await, [2]);
+    let up_to = |from: u32, to: u32| {
+        format!(
+            "insert into ingest.observation
+             select tenant, agent, instance, agent_epoch, n, message, 'duplicate', reason, class, record,
+               occurred_at, recorded_at, idempotency_key, null
+             from ingest.observation, generate_series({from}, {to}) n where seq = 3"
+        )
+    };
+    archive.execute(&up_to(4, 10_001)).await;
+    assert_eq!(missing(&archive).await, [1]);
+    archive.execute(&up_to(10_002, 10_002)).await;
+    assert_eq!(missing(&archive).await, [0]);
+}
+
+/// Who asks for one agent gets what it reported, and pays for little of its mail.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_agent_is_asked_for_by_its_name() {
     let archive = Archive::start().await;
@@ -402,11 +434,14 @@ async fn one_agent_is_asked_for_by_its_name() {
     let mut of_all = asked("").await.unwrap();
     assert_eq!(of_all.iter().map(|agent| agent.highest_seq).max(), Some(4));
     of_all.retain(|agent| agent.agent == "mx1");
-    for agent in &mut of_all {
-        agent.highest_seq = 0;
-    }
     assert_eq!(of_all.len(), 2);
-    assert_eq!(asked("mx1").await.unwrap(), of_all);
+    let mut of_one = asked("mx1").await.unwrap();
+    let far: Vec<_> = of_one
+        .iter_mut()
+        .map(|agent| (agent.last_leaf_index.take().is_some(), std::mem::take(&mut agent.missing)))
+        .collect();
+    assert_eq!(far, [(false, 0), (true, 2)]);
+    assert_eq!(of_one, of_all);
     assert_eq!(asked("mx2").await.unwrap().len(), 1);
     assert_eq!(asked("mx3").await.unwrap(), []);
     assert_eq!(asked("no name").await.unwrap_err().code(), Code::InvalidArgument);

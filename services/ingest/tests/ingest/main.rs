@@ -16,6 +16,7 @@ mod governance;
 mod keeping;
 mod policies;
 mod policies_agent;
+mod policies_damage;
 mod quarantine;
 mod races;
 mod rebuild;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use openarchive_domain::{FixedClock, Seat};
-use openarchive_ingest::{Finding, INVALID, Ingest, LOCKED_IN_CORE};
+use openarchive_ingest::{INVALID, Ingest, LOCKED_IN_CORE};
 use openarchive_mail::text::HEADER_ADDRESSES_MAX;
 use openarchive_proto::ingest::v1::{
     ApplyPoliciesRequest, ApplyPoliciesResponse, CommitItem, CommitMessagesRequest, CommitResult, Direction,
@@ -37,7 +37,7 @@ pub(crate) fn policy(name: &str, years: u32) -> RetentionPolicy {
     }
 }
 
-fn locked(name: &str, years: u32) -> RetentionPolicy {
+pub(crate) fn locked(name: &str, years: u32) -> RetentionPolicy {
     RetentionPolicy { locked: true, ..policy(name, years) }
 }
 
@@ -45,7 +45,10 @@ pub(crate) fn of(mailbox: &str, policy: RetentionPolicy) -> RetentionPolicy {
     RetentionPolicy { mailboxes: vec![mailbox.to_owned()], ..policy }
 }
 
-async fn apply_to(ingest: &Ingest, policies: Vec<RetentionPolicy>) -> Result<ApplyPoliciesResponse, Status> {
+pub(crate) async fn apply_to(
+    ingest: &Ingest,
+    policies: Vec<RetentionPolicy>,
+) -> Result<ApplyPoliciesResponse, Status> {
     let tenants = vec![TenantDomains { tenant: "acme".to_owned(), domains: vec!["corp.example".to_owned()] }];
     let channel: RpcChannel = in_process_as(Role::Operator, ingest.catalogue_server());
     let request = ApplyPoliciesRequest { tenants, policies };
@@ -359,29 +362,6 @@ async fn a_rebuild_restores_what_is_in_force_and_what_is_locked() {
     // Again, and over what is there.
     assert_eq!(archive.rebuild().await.damage, []);
     assert_eq!(archive.fsck().await, []);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lock_that_is_taken_out_of_the_database_is_found() {
-    let archive = Archive::start().await;
-    archive.apply(vec![policy("tax", 6)]).await;
-    archive.apply(vec![locked("tax", 6)]).await;
-    assert_eq!(archive.fsck().await, []);
-    let differs =
-        |found: &[Finding]| found.iter().any(|found| matches!(found, Finding::PoliciesDiffer { .. }));
-    archive.execute("create table kept as select * from ingest.policy_set").await;
-    // The set before it is put in force again.
-    archive.execute("delete from ingest.policy_set where version = 2").await;
-    assert!(differs(&archive.fsck().await));
-    archive.execute("insert into ingest.policy_set select * from kept where version = 2").await;
-    assert_eq!(archive.fsck().await, []);
-    archive
-        .execute(
-            "update ingest.policy_set set (record, body) = (select record, body from kept where version = 1)
-             where version = 2",
-        )
-        .await;
-    assert!(differs(&archive.fsck().await));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 use mail_parser::{HeaderValue, parsers::MessageStream};
 
 use super::{
-    CONTENT_FIELD_BYTES_MAX, encoded_word,
+    content_field::bounded,
     header_block::{HeaderBlock, Name},
     transfer::TransferEncoding,
 };
@@ -74,7 +74,7 @@ pub(super) struct Content {
     pub(super) transfer: TransferEncoding,
     pub(super) file_name: Option<String>,
     pub(super) is_attachment: bool,
-    /// A field was longer than `CONTENT_FIELD_BYTES_MAX`.
+    /// A field was longer than `CONTENT_FIELD_BYTES_MAX`, or had too many parameters.
     pub(super) is_cut: bool,
 }
 
@@ -151,14 +151,4 @@ fn disposition(block: &HeaderBlock) -> (bool, Option<String>, bool) {
     };
     let name = parsed.attribute("filename").map(str::trim).filter(|name| !name.is_empty());
     (parsed.ctype().eq_ignore_ascii_case("attachment"), name.map(str::to_owned), is_cut)
-}
-
-/// The parser's work grows with the square of the number of parameters, hence the bound.
-fn bounded(value: &[u8]) -> (std::borrow::Cow<'_, [u8]>, bool) {
-    if value.len() <= CONTENT_FIELD_BYTES_MAX {
-        return (encoded_word::bounded(value), false);
-    }
-    let mut cut = value[..CONTENT_FIELD_BYTES_MAX].to_vec();
-    cut.push(b'\n');
-    (encoded_word::bounded(&cut).into_owned().into(), true)
 }

@@ -1,3 +1,5 @@
+mod migrate;
+
 use std::fs;
 
 use tempfile::TempDir;
@@ -12,9 +14,12 @@ fn folder() -> TempDir {
     }
     fs::write(dir.path().join("database-url"), "postgres://role:secret-word@db/openarchive\n").unwrap();
     fs::write(dir.path().join("role.yaml"), GOOD).unwrap();
-    fs::create_dir(dir.path().join("passwords")).unwrap();
-    for role in openarchive_schema::DatabaseRole::ALL {
-        fs::write(dir.path().join("passwords").join(role.as_str()), "secret-word\n").unwrap();
+    fs::write(dir.path().join("nothing"), "\n").unwrap();
+    for (folder, text) in [("passwords", "secret-word\n"), ("no-passwords", " \n")] {
+        fs::create_dir(dir.path().join(folder)).unwrap();
+        for role in openarchive_schema::DatabaseRole::ALL {
+            fs::write(dir.path().join(folder).join(role.as_str()), text).unwrap();
+        }
     }
     dir
 }
@@ -75,6 +80,13 @@ fn one_file_serves_every_role_and_each_takes_what_it_needs() {
 }
 
 #[test]
+fn a_file_that_makes_much_of_little_is_refused_before_it_has_made_it() {
+    let bomb = include_str!("../../../../fuzz/seeds/agent-config/bomb.yaml");
+    let refused = load(Role::Ingest, bomb, &[]).unwrap_err();
+    assert!(refused.len() <= 8192 && !refused.contains("unknown field"), "{refused}");
+}
+
+#[test]
 fn the_environment_lies_over_the_file() {
     let variables = [
         ("OPENARCHIVE__LISTEN__GRPC", "0.0.0.0:1"),
@@ -102,7 +114,31 @@ const BAD: &[(Role, &str, &str, &str)] = &[
     ),
     (Role::Ingest, "[acme, other]", "[acme, acme]", "archive.tenants[1]: is listed twice: list it once"),
     (Role::Ingest, "[acme, other]", "[Not A Label]", "archive.tenants[0]:"),
-    (Role::Ingest, "archive.example.org", "\"\"", "archive.domain: is empty"),
+    (Role::Ingest, "archive.example.org", "\"\"", "archive.domain: domain of an origin \"\" is not valid"),
+    (
+        Role::Ingest,
+        "archive.example.org",
+        "NOT A Domain",
+        "archive.domain: domain of an origin \"NOT A Domain\" is not valid",
+    ),
+    (Role::Index, "archive.example.org", "archive..org", "archive.domain: domain of an origin \"\" is not"),
+    (
+        Role::Gateway,
+        "  tenants:",
+        "  name: a/b c\n  tenants:",
+        "archive.name: archive of an origin \"a/b c\" is not valid",
+    ),
+    (Role::Trust, "  tenants:", "  name: \"\"\n  tenants:", "archive.name: archive of an origin \"\" is not"),
+    (
+        Role::Ingest,
+        "archive:
+  domain: archive.example.org
+  tenants: [acme, other]
+  retention: {default: 10y-received-forbidden}
+",
+        "",
+        "archive: is missing, and ingest needs it",
+    ),
     (Role::Ingest, "10y-received-forbidden", "ten-years", "archive.retention.default: \"ten-years\""),
     (Role::Ingest, "{default:", "{defaults:", "archive.retention.defaults: unknown field"),
     (
@@ -120,6 +156,13 @@ const BAD: &[(Role, &str, &str, &str)] = &[
     (Role::Ingest, "key: tls.key", "key: no.key", "tls.key: DIR/no.key is not a file"),
     (Role::Ingest, "ca: ca.crt", "ca: no.crt", "tls.ca: DIR/no.crt is not a file"),
     (Role::Ingest, "tls: {certificate: tls.crt,", "tls: {", "tls: missing field `certificate`"),
+    (Role::Ingest, "{certificate: tls.crt", "{cert: tls.crt", "tls.cert: unknown field"),
+    (
+        Role::Index,
+        "tls: {certificate: tls.crt, key: tls.key, ca: ca.crt}\n",
+        "",
+        "tls: is missing, and index needs it",
+    ),
     (
         Role::Ingest,
         "urlFile: database-url",
@@ -139,6 +182,8 @@ const BAD: &[(Role, &str, &str, &str)] = &[
         "database.urlFile: it is a URL, not the path of a file",
     ),
     (Role::Ingest, "urlFile: database-url", "urlFile: none", "database.urlFile: DIR/none is not a file"),
+    (Role::Worker, "urlFile: database-url", "urlFile: nothing", "database.urlFile: DIR/nothing is empty"),
+    (Role::Worker, "urlFile: database-url", "urlFile: \"\"", "database.urlFile: DIR/ is not a file"),
     (Role::Ingest, "urlFile: database-url, ", "", "database.urlFile: is missing, and ingest needs it"),
     (Role::Storage, "local: objects", "locale: objects", "objects.locale: unknown field"),
     (
@@ -147,8 +192,21 @@ const BAD: &[(Role, &str, &str, &str)] = &[
         "objects: {}",
         "objects.local: is missing, and storage needs it",
     ),
+    (Role::Trust, "objects: {local: objects}\n", "", "objects.local: is missing, and trust needs it"),
     (Role::Storage, "dataDir: data\n", "", "dataDir: is missing, and storage needs it"),
+    (Role::Index, "dataDir: data\n", "", "dataDir: is missing, and index needs it"),
     (Role::Ingest, "  trust: [\"trust:9443\"]\n", "", "calls.trust: is missing, and ingest needs it"),
+    (Role::Storage, "  trust: [\"trust:9443\"]\n", "", "calls.trust: is missing, and storage needs it"),
+    (Role::Worker, "  ingest: [\"ingest:9443\"]\n", "", "calls.ingest: is missing, and worker needs it"),
+    (Role::Worker, "  index: [\"index:9443\"]\n", "", "calls.index: is missing, and worker needs it"),
+    (Role::Gateway, "  index: [\"index:9443\"]\n", "", "calls.index: is missing, and gateway needs it"),
+    (Role::Gateway, "  worker: [\"worker:9443\"]\n", "", "calls.worker: is missing, and gateway needs it"),
+    (
+        Role::Gateway,
+        "  worker: [\"worker:9443\"]\n",
+        "  worker: []\n",
+        "calls.worker: is missing, and gateway needs it",
+    ),
     (
         Role::Ingest,
         "\"storage-1:9443\"",
@@ -157,6 +215,16 @@ const BAD: &[(Role, &str, &str, &str)] = &[
     ),
     (Role::Ingest, "\"storage-1:9443\"", "\"storage-1\"", "calls.storage[1]: \"storage-1\" is not HOST:PORT"),
     (Role::Ingest, "  worker:", "  workers:", "calls.workers: unknown field"),
+    (
+        Role::Trust,
+        "trust:
+  keys: keys
+  agentsCa: {certificate: agents.crt, key: agents.key}
+",
+        "",
+        "trust: is missing, and trust needs it",
+    ),
+    (Role::Trust, "{certificate: agents.crt", "{cert: agents.crt", "trust.agentsCa.cert: unknown field"),
     (Role::Trust, "  keys: keys", "  key: keys", "trust.key: unknown field"),
     (Role::Trust, "  keys: keys\n", "", "trust.keys: is missing, and trust needs it"),
     (
@@ -186,6 +254,28 @@ fn each_bad_key_is_refused_with_its_name_and_what_to_do() {
         assert!(refused.contains(says), "{to:?}: {refused}\n  should say: {says}");
         assert!(refused.starts_with("DIR/role.yaml"), "{refused}");
     }
+}
+
+#[test]
+fn domain_and_name_leave_room_for_the_longest_log() {
+    // Of 255 bytes, 140 are for tenant, stream, epoch and slashes.
+    let room = 255 - 140;
+    let check = |domain: usize, name: usize, refused: Option<&str>| {
+        let domain = "a.".repeat(domain)[..domain - 1].to_owned() + "a";
+        let text = GOOD.replace("archive.example.org", &domain);
+        let text = text.replace("  tenants:", &format!("  name: {}\n  tenants:", "m".repeat(name)));
+        match (load(Role::Index, &text, &[]), refused) {
+            (Ok(_), None) => {}
+            (Err(found), Some(key)) => {
+                assert!(found.contains(&format!("{key}: domain and archive are so long")), "{found}");
+            }
+            (found, _) => panic!("{refused:?}: {found:?}"),
+        }
+    };
+    check(room - 1, 1, None);
+    check(room, 1, Some("archive.domain"));
+    check(room - 2, 2, None);
+    check(room - 2, 3, Some("archive.name"));
 }
 
 /// What `all` needs, of the same shape.
@@ -243,6 +333,12 @@ fn all_refuses_each_bad_key_with_its_name_and_what_to_do() {
     check("127.0.0.1:8443", "localhost", "listen.rest: \"localhost\" is not ADDRESS:PORT");
     check("tls: {certificate: tls.crt, key: tls.key, ca: ca.crt}\n", "", "tls: is missing, and all needs it");
     check("ca: ca.crt", "ca: no.crt", "tls.ca: DIR/no.crt is not a file");
+    check("{certificate: tls.crt", "{cert: tls.crt", "tls.cert: unknown field");
+    check("{certificate: agents.crt", "{cert: agents.crt", "trust.agentsCa.cert: unknown field");
+    check("archive.example.org", "NOT A Domain", "archive.domain: domain of an origin \"NOT A Domain\"");
+    check("  tenants:", "  name: a/b c\n  tenants:", "archive.name: archive of an origin \"a/b c\"");
+    let archive = &GOOD_ALL[..GOOD_ALL.find("listen").unwrap()];
+    check(archive, "", "archive: is missing, and all needs it");
     check("key: agents.key", "key: no.key", "trust.agentsCa.key: DIR/no.key is not a file");
     check("[acme, other]", "[]", "archive.tenants: there is none: list at least one");
     check("intervalDays: 7", "intervalDays: 0", "worker.fixity.intervalDays: 0 is no such number");

@@ -11,6 +11,7 @@ use openarchive_private_postgres::PrivatePostgres;
 use openarchive_rpc::Target;
 use openarchive_schema::DatabaseRole;
 use openarchive_topology::Role;
+use openarchive_trust::check_name;
 use openarchive_worker::{FIXITY_BYTES_PER_SECOND_DEFAULT, FIXITY_INTERVAL_DEFAULT};
 
 use super::{
@@ -214,14 +215,27 @@ pub(super) fn archive_config(
     if tenants.is_empty() {
         return Err(refuse.value("archive.tenants", "there is none", "list at least one"));
     }
-    if archive.domain.is_empty() {
-        return Err(refuse.value("archive.domain", "is empty", "write a domain that is yours"));
-    }
+    check_names(&archive, refuse)?;
     let default_class = archive.retention.default.parse().map_err(|error| {
         let problem = format!("{:?}: {error}", archive.retention.default);
         refuse.value("archive.retention.default", problem, "write a class such as 10y-received-forbidden")
     })?;
     Ok(ArchiveConfig { domain: archive.domain, name: archive.name, tenants, default_class })
+}
+
+/// As trust would refuse them at its start. Every role has them in its calls, so every role refuses them.
+fn check_names(archive: &file::Archive, refuse: &Refuser<'_>) -> Result<(), ConfigError> {
+    let check = |key: &str, domain: &str, name: &str, remedy: &str| {
+        check_name(domain, name).map_err(|error| refuse.value(key, error.to_string(), remedy))
+    };
+    // Beside a name that is good whatever the file says, a refusal is about the domain.
+    check(
+        "archive.domain",
+        &archive.domain,
+        "x",
+        "write a domain that is yours, such as archive.example.org",
+    )?;
+    check("archive.name", &archive.domain, &archive.name, "write a short name, such as main")
 }
 
 /// Days of one fixity pass, at most: what nobody has read for years may be gone from every replica and backup.

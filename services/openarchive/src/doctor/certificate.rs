@@ -1,7 +1,8 @@
-use std::fs;
+use std::{fs, path::PathBuf};
 
 use openarchive_domain::Clock;
 use openarchive_rpc::{ReloadingTls, TlsFiles};
+use openarchive_trust::AgentsCa;
 use x509_parser::{
     certificate::X509Certificate, extensions::GeneralName, pem::Pem, prelude::FromDer as _, time::ASN1Time,
 };
@@ -36,6 +37,20 @@ pub(super) fn examine(name: &str, domain: &str, tls: &TlsConfig, clock: &dyn Clo
         validity(&certificate, clock.now().as_millis() / 1000),
         identity(&certificate, &format!("spiffe://{domain}/service/{name}")),
     ]
+}
+
+/// The authority that signs agents' certificates: `None` where they are issued elsewhere.
+pub(super) fn agents_ca(files: Option<&(PathBuf, PathBuf)>) -> Option<Finding> {
+    const ABOUT: &str = "agentsCa";
+    let (certificate, key) = files?;
+    Some(match AgentsCa::load(certificate, key) {
+        Ok(_) => Finding::good(ABOUT, "trust.agentsCa can sign agents' certificates"),
+        Err(error) => {
+            let remedy =
+                "give trust.agentsCa an authority and its key, or leave it out and issue them elsewhere";
+            Finding::bad(ABOUT, error.to_string(), remedy)
+        }
+    })
 }
 
 fn first(path: &std::path::Path) -> Option<Pem> {

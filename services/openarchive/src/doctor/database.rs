@@ -2,10 +2,11 @@ use std::time::Duration;
 
 use openarchive_domain::Clock;
 use openarchive_topology::Role;
+use openarchive_trust::{Keys, KeysError, check_logs};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 
-use super::Finding;
-use crate::config::DatabaseUrl;
+use super::{Finding, Verdict};
+use crate::config::{DatabaseUrl, RoleConfig};
 
 const ABOUT: &str = "database";
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
@@ -14,7 +15,12 @@ const CLOCK_SECONDS_MAX: i64 = 120;
 /// From here on it is warned about, in seconds.
 const CLOCK_SECONDS_WARNED: i64 = 5;
 
-pub(super) async fn examine(role: Role, url: &DatabaseUrl, clock: &dyn Clock) -> Vec<Finding> {
+pub(super) async fn examine(
+    role: Role,
+    config: &RoleConfig,
+    url: &DatabaseUrl,
+    clock: &dyn Clock,
+) -> Vec<Finding> {
     let connected =
         PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECT_TIME_MAX).connect(url.as_str()).await;
     let pool = match connected {
@@ -25,6 +31,10 @@ pub(super) async fn examine(role: Role, url: &DatabaseUrl, clock: &dyn Clock) ->
         }
     };
     let mut findings = vec![login(&pool, role).await, schema(&pool).await];
+    // A wrong login or schema would only be told once more.
+    if findings.iter().all(|finding| finding.verdict != Verdict::Bad) {
+        findings.extend(ledger(&pool, config).await);
+    }
     findings.push(clocks(&pool, clock).await);
     pool.close().await;
     findings
@@ -66,6 +76,34 @@ async fn schema(pool: &PgPool) -> Finding {
         Ok(()) => Finding::good(ABOUT, format!("serves schema version {}", openarchive_schema::VERSION)),
         Err(error) => Finding::bad(ABOUT, error.to_string(), "openarchive migrate --config FILE"),
     }
+}
+
+/// Whether trust, who alone may read the ledger, would start with it. `None` for other roles.
+async fn ledger(pool: &PgPool, config: &RoleConfig) -> Option<Finding> {
+    const ABOUT: &str = "ledger";
+    let (archive, section) = (&config.archive, config.trust.as_ref()?);
+    let keys = Keys::open(&section.keys);
+    let tenants = Some(archive.tenants.as_slice());
+    let checked = check_logs(pool, keys.as_ref().ok(), &archive.domain, &archive.name, tenants).await;
+    Some(match checked {
+        Ok(1..) if matches!(keys, Err(KeysError::Missing { .. })) => {
+            let what =
+                format!("the database knows logs, and {} does not hold their keys", section.keys.display());
+            Finding::bad(
+                ABOUT,
+                what,
+                "restore the keys from their backup: new ones would open nothing that is stored",
+            )
+        }
+        Ok(logs) => {
+            let (domain, name) = (&archive.domain, &archive.name);
+            Finding::good(ABOUT, format!("the database holds {logs} logs, and none but of {domain}/{name}"))
+        }
+        Err(error) => {
+            let remedy = "give trust the configuration, the keys and the database of one archive";
+            Finding::bad(ABOUT, error.to_string(), remedy)
+        }
+    })
 }
 
 async fn clocks(pool: &PgPool, clock: &dyn Clock) -> Finding {

@@ -81,6 +81,11 @@ impl Serving {
         Ok(pool)
     }
 
+    /// Turns true at SIGTERM or SIGINT.
+    pub(super) fn stopped(&self) -> watch::Receiver<bool> {
+        self.stop.clone()
+    }
+
     /// The server before its services are added.
     pub(super) fn builder(&self) -> tonic::transport::Server<Guarded> {
         server_builder().layer(TraceServer).layer(Authorise::by_certificate(&self.domain))

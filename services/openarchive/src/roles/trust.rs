@@ -21,6 +21,7 @@ pub(super) async fn run(config: RoleConfig) -> anyhow::Result<()> {
         trust.agents_ca = Some(AgentsCa::load(certificate, key).context("trust.agentsCa")?);
     }
     let trust = Trust::start(trust).await.context("trust does not start")?;
+    trust.hurry_when(serving.stopped());
     let router = serving.builder().add_service(trust.server());
     serving.serve(router, Some(&pool)).await?;
     trust.shutdown().await;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use openarchive_domain::{FixedClock, lock_until};
-use openarchive_proto::storage::v1::{ExtendLockRequest, StatBlobsRequest};
+use openarchive_proto::storage::v1::{BlobKind, ExtendLockRequest, StatBlobsRequest, VerifyPackRequest};
 
 use crate::archive::{Archive, Blob, CLASS, Core, TENANT, noise};
 
@@ -140,5 +140,36 @@ async fn a_key_file_that_may_be_shredded_stays_unlocked_when_its_pack_is_kept_lo
     };
     assert_eq!(lock_of(pack).await, Some("2026-10-01T00:00:00.000Z".parse().unwrap()));
     assert_eq!(lock_of(key_file).await, None);
+    archive.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_the_archives_own_is_locked_anew_when_it_is_read_again_and_mail_is_not() {
+    let archive = Archive::start().await;
+    let clock = Arc::new(FixedClock::at("2026-01-15T10:00:00.000Z".parse().unwrap()));
+    let core = archive.core_at(clock.clone()).await;
+    let state = Blob { kind: BlobKind::State, class: "system", raw: noise(1, 3_000) };
+    core.put(std::slice::from_ref(&state)).await.unwrap();
+    clock.set("2026-01-15T10:00:01.000Z".parse().unwrap());
+    core.put(&[Blob::part(noise(2, 3_000))]).await.unwrap();
+    let verify_all = async |now: &str| {
+        clock.set(now.parse().unwrap());
+        let packs: Vec<String> =
+            sqlx::query_scalar("select pack_id::text from storage.pack order by pack_id")
+                .fetch_all(archive.pool())
+                .await
+                .unwrap();
+        for pack_id in packs {
+            let answer = core.client.clone().verify_pack(VerifyPackRequest { pack_id }).await.unwrap();
+            assert_eq!(answer.into_inner().findings, Vec::<String>::new());
+        }
+        locks(&archive).await
+    };
+    let first = both("2036-02-01");
+    // A year of it may be lost; and years, if nobody came by.
+    assert_eq!(verify_all("2027-01-01T00:00:00.000Z").await, [first.clone(), first.clone()]);
+    assert_eq!(verify_all("2027-01-01T00:00:00.001Z").await, [both("2037-02-01"), first.clone()]);
+    assert_eq!(verify_all("2031-05-10T00:00:00.000Z").await, [both("2041-06-01"), first]);
+    Archive::assert_no_damage(&archive.fsck().await);
     archive.stop().await;
 }

@@ -56,6 +56,8 @@ table! {
         "Mails in the agent's buffer whose proof has not been checked yet";
     EDGE_SYNC_LAG: Gauge "openarchive_edge_sync_lag" Seconds []
         "Age of the oldest mail in the agent's buffer; 0 when there is none";
+    EDGE_ALARMS: Gauge "openarchive_edge_alarms" None ["kind"]
+        "1 while the agent's alarm of this kind is up, otherwise 0";
     EDGE_UPLOADS: Counter "openarchive_edge_uploads" None []
         "Blobs that the agent has uploaded";
     EDGE_UPLOAD_BYTES: Counter "openarchive_edge_upload" Bytes []
@@ -98,6 +100,8 @@ table! {
         "Changes by others that the operator has undone, by kind of the object";
     OPERATOR_CERTIFICATE_END: Gauge "openarchive_operator_certificate_end_timestamp" Seconds ["archive"]
         "When the first certificate of an archive ends, in seconds since 1970";
+    OPERATOR_MISSING_MAILS: Gauge "openarchive_operator_missing_mails" None ["agent"]
+        "Mails that an EdgeAgent took and its archive does not have, as of the last look; not shown when there are none";
     OPERATOR_SNAPSHOTS_PENDING: Gauge "openarchive_operator_snapshot_pending" None ["archive"]
         "Applied configurations that are kept and stand in no ledger yet";
     OPERATOR_NOT_ENFORCED: Gauge "openarchive_operator_enforcement_not_enforced" None ["archive"]

@@ -5,6 +5,7 @@ use openarchive_objects::{Calls, Fault, Faults};
 use openarchive_proto::trust::v1 as proto;
 use openarchive_rpc::has_reason;
 use openarchive_trust::{CheckpointIntervals, TrustConfig};
+use tokio::sync::watch;
 use tonic::Code;
 
 use crate::archive::{
@@ -74,6 +75,24 @@ async fn whoever_waits_has_a_checkpoint_at_once_but_never_two_in_one_interval() 
     trust.shutdown().await;
     let heads = archive.store.list("heads/acme/evidence/1/").await.unwrap();
     assert_eq!(heads.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_while_the_process_is_about_to_stop_waits_for_no_interval() {
+    let archive = Archive::new().await;
+    let never = CheckpointIntervals::every(Duration::from_secs(3600));
+    let (trust, mut client) = start(TrustConfig { intervals: never, ..archive.config() }).await;
+    let (stop, stopped) = watch::channel(false);
+    trust.hurry_when(stopped);
+    let leaves = append(&mut client, LOG, [0]).await;
+    // One that waits when it is told, and two that come after that.
+    tokio::join!(prove(&mut client, &archive, LOG, &leaves), async { stop.send_replace(true) });
+    for n in 1..3 {
+        let leaves = append(&mut client, LOG, [n]).await;
+        prove(&mut client, &archive, LOG, &leaves).await;
+    }
+    trust.shutdown().await;
+    assert_eq!(archive.fsck().await, []);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,6 +24,7 @@ use super::{
 use crate::{
     archive::{
         ValidArchive,
+        given_secrets::logs_in,
         validate::{Distributed, Sized},
     },
     objects::Objects,
@@ -121,7 +122,7 @@ fn mounts(archive: &ValidArchive, spec: &Distributed, role: Role) -> Vec<Mount> 
         Mount { name: "data", path: pod::DATA_FOLDER, source: Source::Scratch },
         Mount { name: "tmp", path: pod::TMP_FOLDER, source: Source::Scratch },
     ];
-    if role != Role::Index {
+    if logs_in(role) {
         mounts.push(secret("database", pod::DATABASE_FOLDER, names.of(&format!("{}-database", role.name()))));
     }
     if matches!(role, Role::Storage | Role::Trust) {

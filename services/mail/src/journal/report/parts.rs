@@ -6,7 +6,7 @@ use super::{
     super::{decode::decode, header::HeaderFields},
     Generation, JOURNALED_MAILS_MAX, JournaledMail, REPORT_TEXT_BYTES_MAX, TransferEncoding, Unfit,
 };
-use crate::split::lines::Piece;
+use crate::{split::lines::Piece, text::content_field::bounded};
 
 /// Most bytes of one header block's wanted fields.
 const FIELDS_BYTES_MAX: usize = 16 * 1024;
@@ -248,8 +248,9 @@ impl ContentType {
         let text_plain = Self { main: "text".to_owned(), sub: "plain".to_owned(), ..Self::default() };
         // RFC 2045 section 5.2.
         let Some(value) = fields.first(CONTENT_TYPE) else { return text_plain };
-        // The parser wants the field's end.
+        // The parser wants the field's end. What is cut off of a field no server has written.
         let value = [value, b"\n"].concat();
+        let (value, _) = bounded(&value);
         let HeaderValue::ContentType(parsed) = MessageStream::new(&value).parse_content_type() else {
             return Self::default();
         };

@@ -1,3 +1,5 @@
+use std::time::{Duration, Instant};
+
 use proptest::prelude::*;
 
 use super::{super::TransferDecoder, *};
@@ -233,6 +235,23 @@ fn what_does_not_follow_the_format_does_not_fit() {
         "",
         Unfit::ReportEnvelope,
     );
+}
+
+#[test]
+fn parts_with_parameters_without_number_cost_no_more_than_their_length() {
+    // Far above what a hundred such parts take, far below what anything quadratic would take.
+    let time_max = Duration::from_secs(10);
+    let text = std::str::from_utf8(fixture::TO_CC_BCC).unwrap();
+    let end = "--_002_report_--";
+    for piece in ["; a=b", "; a*0=b", "; x*1*=utf-8''%41", "'", ";a==?ab?q?", ";a=\"=?ab?b? "] {
+        let value = piece.repeat(15_000 / piece.len());
+        let part = format!("--_002_report_\nContent-Type: text/x; n*=a'a{value}\n\nx\n");
+        let report = text.replace(end, &(part.repeat(100) + end));
+        assert!(report.len() > 1_000_000);
+        let started = Instant::now();
+        assert_eq!(read_in(report.as_bytes(), 4096).map(|report| report.mails.len()), Ok(1), "{piece}");
+        assert!(started.elapsed() < time_max, "{piece} took {:?}", started.elapsed());
+    }
 }
 
 #[test]
