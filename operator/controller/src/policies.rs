@@ -31,7 +31,8 @@ pub(crate) async fn deliver(
             (Reason::CoreUnreachable, error.to_string())
         }),
     };
-    for policy in policies {
+    // One that was answered keeps its answer while the archive is away: nothing was taken back.
+    for policy in policies.iter().filter(|policy| core.is_some() || !is_answered(policy)) {
         let verdict = match &answers {
             Err((reason, why)) => Verdict::Waits(*reason, why.clone()),
             Ok(answers) => {
@@ -73,7 +74,9 @@ fn is_answered(policy: &RetentionPolicy) -> bool {
         let ready = status.conditions.of_type(ConditionType::Ready);
         status.observed_generation == policy.metadata.generation
             && !status.conditions.is_true(ConditionType::Reconciling)
-            && ready.is_some_and(|ready| ready.reason != Reason::ReferenceNotFound.name())
+            && ready.is_some_and(|ready| {
+                ![Reason::ReferenceNotFound.name(), Reason::Unreadable.name()].contains(&&*ready.reason)
+            })
     })
 }
 

@@ -154,11 +154,15 @@ async fn archives(context: &Arc<Context>, stop: impl Future<Output = ()> + Send 
             referred_to::<RetentionPolicy>(&archives, &policy)
         });
     let (elsewhere, changed_elsewhere) = mpsc::unbounded_channel();
+    let specified = Specified::default();
     let controller =
         controller.watches(guarded(client, namespace), watcher::Config::default(), move |agent| {
             let archives = referred_to::<EdgeAgent>(&reader, &agent);
             if !is_elsewhere(&agent) {
                 return archives;
+            }
+            if !specified.is_new(&agent) {
+                return Vec::new();
             }
             for archive in archives {
                 // Nobody listens at the operator's end alone.
@@ -273,6 +277,22 @@ fn guarded<K: Kind>(client: &Client, namespace: Option<&str>) -> Api<Guarded<K>>
 /// For those who need to know only that an archive has changed.
 fn archives_changed(client: &Client, namespace: Option<&str>) -> Api<PartialObjectMeta<ArchiveCore>> {
     api(client, namespace)
+}
+
+/// What was specified when an object was last seen: statuses of thousands of agents are written whenever mail flows, and are no
+/// change of what is specified.
+#[derive(Default)]
+struct Specified(Mutex<HashMap<String, Specification>>);
+
+/// Uid and generation.
+type Specification = (Option<String>, Option<i64>);
+
+impl Specified {
+    fn is_new<K: Resource>(&self, object: &K) -> bool {
+        let now = (object.meta().uid.clone(), object.meta().generation);
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.insert(key(object), now.clone()) != Some(now)
+    }
 }
 
 /// Of an agent elsewhere nothing stands in certificates and network policies.

@@ -115,7 +115,9 @@ fn url_of(admin: &str, user: &str, password: &str) -> Option<String> {
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let parameters = path.split_once('?').map_or("", |(_, parameters)| parameters);
     let tells = |parameter: &str| matches!(parameter.split('=').next(), Some("user" | "password"));
-    let is_fit = !host.is_empty() && !parameters.split('&').any(tells);
+    // A password with an unquoted slash would end in the path.
+    let is_whole = !path.split('?').next().is_some_and(|path| path.contains('@'));
+    let is_fit = is_whole && !host.is_empty() && !parameters.split('&').any(tells);
     is_fit.then(|| format!("{scheme}://{user}:{password}@{host}{path}"))
 }
 
@@ -144,7 +146,8 @@ impl Once<'_> {
                 Some(key) => Err(lost(&format!("Secret {name} lacks {key}"))),
             };
         }
-        if self.history.has("Secret", &name) {
+        // Also by an archive of this name that was there before: what it stored is there still.
+        if self.history.ever_had("Secret", &name) {
             return Err(lost(&format!("Secret {name} is gone")));
         }
         let mut data = BTreeMap::new();
@@ -196,6 +199,7 @@ mod tests {
         check("postgresql://db.svc/mail", Some("postgresql://openarchive_trust:f00d@db.svc/mail"));
         check("postgres://owner:secret@db.svc", Some("postgres://openarchive_trust:f00d@db.svc"));
         check("postgres://owner:secret@/mail", None);
+        check("postgres://owner:pa/ss@db.svc/mail", None);
         check("postgres://db.svc/mail?user=owner&password=secret", None);
         check("mysql://owner:secret@db.svc/mail", None);
         check("db.svc", None);

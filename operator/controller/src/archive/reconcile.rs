@@ -84,21 +84,30 @@ async fn pass(context: &Context, archive: &ArchiveCore, observed: &mut Observed)
     let history = History::read(context, archive).await?;
     observed.stopped = valid.stopped;
     let mut made = certificates(context, &valid, &world.live.secrets, &world.running).await?;
-    observed.certificates = Some(made.reports.clone());
     let key = format!("{}/{}", valid.namespace, valid.name);
     let first_end = made.reports.iter().filter_map(|report| report.not_after.parse::<Timestamp>().ok()).min();
     if let Some(end) = first_end {
         metrics::OPERATOR_CERTIFICATE_END.set([&key], (end.as_millis() / 1_000) as f64);
     }
     observed.exchange_waits_for.clone_from(&made.waiting);
-    made.secrets.extend(given_secrets(context, &valid, &world.live.secrets, &history).await?);
-    if let Err(several) = one_set(&sets) {
+    let given = given_secrets(context, &valid, &world.live.secrets, &history).await;
+    let halt = match given {
+        Ok(given) => {
+            made.secrets.extend(given);
+            one_set(&sets).err()
+        }
+        Err(halt) => Some(halt),
+    };
+    if let Some(halt) = halt {
         // Certificates run out all the same.
         bring_secrets(context, archive, &valid, &made.secrets, &world, &history).await?;
-        return Err(several);
+        observed.certificates = Some(made.reports);
+        return Err(halt);
     }
     let built = build(&valid, &ground(context, &valid, &world, &made));
     let (live, held) = bring(context, archive, &valid, &built, &world, &history, observed).await?;
+    // Of what stands: what was issued and could not be stored is issued anew with the next pass, and would be told anew each time.
+    observed.certificates = Some(made.reports.clone());
     let sets = live.network_policy_sets.iter().chain(&world.network_policy_sets);
     observed.network_waits_for = sets.into_iter().find_map(network_policies::waits_for);
     let services = services(&built, &live, &held);

@@ -93,7 +93,18 @@ async fn tell_not_enforced(
 async fn pass(context: &Context, set: &NetworkPolicySet, observed: &mut Observed) -> Result<Duration, Halt> {
     let namespace = set.namespace().unwrap_or_default();
     give_way(context, set, &namespace).await?;
-    let (archive, facts) = dereference(context, set, &namespace).await?;
+    let specified = archive_of(context, set, &namespace).await?;
+    if specified.spec.operation.paused {
+        // Left alone, not unwatched: whether anything gets through is asked all the same.
+        if let Ok(archive) = validate(&specified, &[]) {
+            judge(context, &archive, set, observed).await;
+        }
+        let name = specified.name_any();
+        let message = format!("archive {name} to go on: its spec.operation.paused is true");
+        return Err(Halt::waiting(Reason::Paused, message, RESYNC_AFTER));
+    }
+    let archive = validate(&specified, &[])?;
+    let facts = facts_of(context, set, &specified, &archive).await?;
     let mut policies = build(&facts);
     for policy in &mut policies {
         policy.metadata.owner_references = set.controller_owner_ref(&()).map(|owner| vec![owner]);
@@ -122,13 +133,25 @@ async fn pass(context: &Context, set: &NetworkPolicySet, observed: &mut Observed
         |error: openarchive_ledger::jcs::JcsError| Halt::terminal(Reason::InvalidSpec, error.to_string());
     observed.fingerprints = fingerprints(&policies).map_err(no_hash)?;
     observed.graph_hash = Some(graph_hash(&policies).map_err(no_hash)?);
-    let answer = ask(context, &archive).await;
+    let verdict = judge(context, &archive, set, observed).await;
+    Ok(if verdict == Enforcement::Verified || archive.stopped { RESYNC_AFTER } else { ASK_AGAIN_AFTER })
+}
+
+/// What the archive's probers say.
+async fn judge(
+    context: &Context,
+    archive: &ValidArchive,
+    set: &NetworkPolicySet,
+    observed: &mut Observed,
+) -> Enforcement {
+    let answer = ask(context, archive).await;
     let verdict = answer.verdict;
     observed.enforcement = Some(answer);
     // In mode Audit it is known beforehand, and nobody is to be woken for it.
     let alarms = verdict == Enforcement::NotEnforced && set.spec.mode == PolicyMode::Enforce;
-    metrics::OPERATOR_NOT_ENFORCED.set([&format!("{namespace}/{}", archive.name)], f64::from(alarms));
-    Ok(if verdict == Enforcement::Verified || archive.stopped { RESYNC_AFTER } else { ASK_AGAIN_AFTER })
+    let key = format!("{}/{}", archive.namespace, archive.name);
+    metrics::OPERATOR_NOT_ENFORCED.set([&key], f64::from(alarms));
+    verdict
 }
 
 /// Whether the policy of that name stood at the end of the pass before.
@@ -169,35 +192,34 @@ async fn give_way(context: &Context, set: &NetworkPolicySet, namespace: &str) ->
     Err(Halt::terminal(Reason::InvalidSpec, message))
 }
 
-async fn dereference(
-    context: &Context,
-    set: &NetworkPolicySet,
-    namespace: &str,
-) -> Result<(ValidArchive, Facts), Halt> {
+async fn archive_of(context: &Context, set: &NetworkPolicySet, namespace: &str) -> Result<ArchiveCore, Halt> {
     let name = &set.spec.archive_ref.name;
     let api: Api<ArchiveCore> = Api::namespaced(context.client.clone(), namespace);
     let archive = api
         .get_opt(name)
         .await
         .map_err(|error| Halt::kubernetes(format!("get ArchiveCore {name}"), error))?;
-    let archive = archive.ok_or_else(|| {
+    archive.ok_or_else(|| {
         let message = format!(
             "there is no ArchiveCore {name} in namespace {namespace}: make it, or correct archiveRef"
         );
         Halt::terminal(Reason::ReferenceNotFound, message)
-    })?;
-    if archive.spec.operation.paused {
-        let message = format!("archive {name} to go on: its spec.operation.paused is true");
-        return Err(Halt::waiting(Reason::Paused, message, RESYNC_AFTER));
-    }
-    let valid = validate(&archive, &[])?;
-    let agents: Vec<EdgeAgent> = list_referring(&context.client, namespace, name).await?;
-    let url = match &archive.spec.database {
+    })
+}
+
+async fn facts_of(
+    context: &Context,
+    set: &NetworkPolicySet,
+    specified: &ArchiveCore,
+    archive: &ValidArchive,
+) -> Result<Facts, Halt> {
+    let namespace = &archive.namespace;
+    let agents: Vec<EdgeAgent> = list_referring(&context.client, namespace, &archive.name).await?;
+    let url = match &specified.spec.database {
         Some(database) => database_url(context, namespace, &database.admin_secret_ref.name).await?,
         None => None,
     };
-    let facts = facts(&valid, &set.spec, &agents, url.as_deref(), &context.settings)?;
-    Ok((valid, facts))
+    facts(archive, &set.spec, &agents, url.as_deref(), &context.settings)
 }
 
 /// The URL of the owner of an archive's database, as its Secret has it.

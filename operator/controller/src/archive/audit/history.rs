@@ -45,6 +45,13 @@ impl History {
         self.applied.contains(&(kind.to_owned(), name.to_owned()))
     }
 
+    /// Whether any configuration on record of an archive of this name, this one or one before it, had such an object.
+    pub(crate) fn ever_had(&self, kind: &str, name: &str) -> bool {
+        let mut objects =
+            self.revisions.of(&self.subject).iter().flat_map(|revision| revision.snapshot.objects());
+        objects.any(|object| object["kind"] == kind && object["metadata"]["name"] == name)
+    }
+
     pub(super) fn revisions(&self) -> &Revisions {
         &self.revisions
     }
